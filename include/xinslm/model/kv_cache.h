@@ -1,0 +1,45 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "xinslm/config/model_config.h"
+
+namespace xinslm {
+
+/// Keys and values of the tokens seen so far, one sequence or a batch of equal length. Full layers hold every token
+/// (capacity grows by doubling); windowed layers hold their last `window` tokens only.
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, int64_t batch, at::Device device, at::ScalarType type);
+
+  /// Tokens seen so far: the position of the next one.
+  int64_t length() const { return length_; }
+
+  /// Forgets all tokens from `length` on. @return false when a windowed layer no longer holds what it would need: the
+  /// caller must then clear() and compute the prefix again
+  bool truncate(int64_t length);
+  void clear();
+
+  /// Appends keys and values [B, K, T, D] of the tokens at length()...length()+T-1 for one layer and gives the keys and
+  /// values those T tokens may see, oldest first: [B, K, S, D] with S >= T; the last T are the new ones.
+  std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
+
+  /// Called once after all layers appended T tokens.
+  void advance(int64_t tokens) { length_ += tokens; }
+
+  int64_t bytes() const;
+
+ private:
+  struct Layer {
+    int64_t window = 0;  // 0 = full
+    int64_t start = 0;   // position of the first token held
+    int64_t held = 0;
+    at::Tensor keys, values;  // [B, K, capacity, D]
+  };
+  std::vector<Layer> layers_;
+  int64_t length_ = 0;
+};
+
+}  // namespace xinslm

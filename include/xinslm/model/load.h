@@ -1,0 +1,18 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+
+#include "xinslm/model/transformer.h"
+#include "xinslm/tokenizer/tokenizer.h"
+
+namespace xinslm {
+
+/// Opens a model folder. Float CPU weights stay memory-mapped when their type is already `type`.
+/// @throws Error(data) naming the folder and the missing or misshapen tensor
+Transformer load_model(const std::filesystem::path& folder, at::Device device, at::ScalarType type);
+
+/// Writes config.json, weights, generation_config.json and the tokenizer into the folder (not atomic by itself; use
+/// AtomicDirectory around it).
+void save_model(const std::filesystem::path& folder, const Transformer& model, const Tokenizer& tokenizer);
+
+}  // namespace xinslm

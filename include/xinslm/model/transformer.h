@@ -1,0 +1,80 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "xinslm/config/model_config.h"
+#include "xinslm/model/kv_cache.h"
+
+namespace xinslm {
+
+/// What a forward pass tells about routing in one MoE layer; filled on request.
+struct RouterRecord {
+  at::Tensor router_logits;  ///< [N, E] float32, with gradient; N = B * T
+  at::Tensor chosen;         ///< [N, k] int64
+};
+
+struct ForwardOptions {
+  int64_t num_experts_per_tok = 0;   ///< 0 = the configured number
+  KvCache* kv_cache = nullptr;       ///< tokens continue what it holds
+  at::Tensor document_ids;           ///< [B, T] int64 or undefined; attention stays inside equal ids
+  bool gradient_checkpointing = false;
+  double word_dropout = 0;           ///< whole words of the vocabulary dropped from the input for this pass
+  double input_dropout = 0;          ///< on the embedded input
+  double hidden_dropout = 0;         ///< on what each half of a block adds to the residual
+  double output_dropout = 0;         ///< on the last hidden states
+  uint64_t dropout_seed = 0;         ///< the same seed gives the same masks
+  std::vector<RouterRecord>* router_records = nullptr;  ///< one entry per MoE layer is appended
+  const std::vector<at::Tensor>* router_bias = nullptr; ///< per MoE layer [E], added for the choice only (arXiv 2408.15664)
+};
+
+/// The GPT-OSS transformer. Parameters are plain tensors under their Hugging Face names, in the order of the model.
+class Transformer {
+ public:
+  /// Weights from a normal distribution of initializer_range (gains one, biases and sinks zero), the same for the same seed.
+  Transformer(const ModelConfig& config, at::Device device, at::ScalarType type, uint64_t seed);
+  /// No weights yet: every tensor must be set before use (format/model_folder.h does).
+  Transformer(const ModelConfig& config, at::Device device, at::ScalarType type);
+
+  const ModelConfig& config() const { return config_; }
+  at::Device device() const { return device_; }
+  at::ScalarType type() const { return type_; }
+
+  /// Hugging Face name -> tensor, in model order. Tied heads appear once.
+  const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
+  /// Replaces a parameter; the shape must be the expected one. @throws Error(data) naming the tensor and both shapes
+  void set_parameter(const std::string& name, const at::Tensor& value);
+  void require_grad(bool on);
+
+  /// @param tokens [B, T] int64
+  /// @return [B, T, H] after the last norm, ready for the head
+  at::Tensor hidden_states(const at::Tensor& tokens, const ForwardOptions& options = {}) const;
+
+  /// @param hidden [..., H]
+  /// @return [..., V] float32, soft-capped where the configuration says so
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+  /// [V, H]: the output head, or the embedding when tied.
+  const at::Tensor& head_weight() const;
+
+ private:
+  ModelConfig config_;
+  at::Device device_;
+  at::ScalarType type_;
+  std::vector<std::pair<std::string, at::Tensor>> parameters_;
+};
+
+/// Expected shape of every parameter, in model order, without allocating: for counts, estimates and loading.
+std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const ModelConfig& config);
+
+struct ParameterCounts {
+  int64_t total = 0;
+  int64_t active = 0;  ///< per token: chosen experts only, output head counted, input embedding not
+  int64_t expert = 0;  ///< all experts' matrices: what MXFP4 packs
+};
+ParameterCounts count_parameters(const ModelConfig& config);
+
+}  // namespace xinslm

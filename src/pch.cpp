@@ -1,0 +1,1 @@
+// Compiles pch.h once for all layers.
