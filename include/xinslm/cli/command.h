@@ -6,7 +6,8 @@
 
 namespace xinslm::cli {
 
-/// A subcommand adds its options to the program; its callback does the work and throws Error.
+/// A subcommand adds its options to the program; its callback does the work and throws Error, or
+/// CLI::RuntimeError(code) to end with an exit code without a message, 130 after Ctrl-C.
 void add_train(CLI::App& program);
 void add_infer(CLI::App& program);
 void add_chat(CLI::App& program);

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "xinslm/config/model_config.h"
@@ -9,7 +10,8 @@
 namespace xinslm {
 
 /// Keys and values of the tokens seen so far, one sequence or a batch of equal length. Full layers hold every token
-/// (capacity grows by doubling); windowed layers hold their last `window` tokens only.
+/// (capacity grows by doubling); windowed layers hold their last `window` tokens, and room for as many again so that
+/// moving them is rare.
 class KvCache {
  public:
   KvCache(const ModelConfig& config, int64_t batch, at::Device device, at::ScalarType type);
@@ -17,18 +19,21 @@ class KvCache {
   /// Tokens seen so far: the position of the next one.
   int64_t length() const { return length_; }
 
-  /// Forgets all tokens from `length` on. @return false when a windowed layer no longer holds what it would need: the
-  /// caller must then clear() and compute the prefix again
+  /// Forgets all tokens from `length` on. @return false, and nothing is forgotten, when a windowed layer no longer
+  /// holds what it would need: the caller must then clear() and compute the prefix again
   bool truncate(int64_t length);
   void clear();
 
   /// Appends keys and values [B, K, T, D] of the tokens at length()...length()+T-1 for one layer and gives the keys and
-  /// values those T tokens may see, oldest first: [B, K, S, D] with S >= T; the last T are the new ones.
+  /// values those T tokens may see, oldest first: [B, K, S, D] with S >= T; the last T are the new ones. The result is
+  /// valid until the next append to the same layer.
+  /// @throws Error(usage) for another batch or head shape than the cache was made for
   std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
 
   /// Called once after all layers appended T tokens.
   void advance(int64_t tokens) { length_ += tokens; }
 
+  /// Memory held now, in bytes.
   int64_t bytes() const;
 
  private:
@@ -38,8 +43,18 @@ class KvCache {
     int64_t held = 0;
     at::Tensor keys, values;  // [B, K, capacity, D]
   };
+
+  void check_shape(const at::Tensor& keys, const at::Tensor& values) const;
+  void drop_unfinished(Layer& layer) const;
+  void reserve(Layer& layer, int64_t tokens) const;
+  std::pair<at::Tensor, at::Tensor> append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
+                                                const at::Tensor& values) const;
+
   std::vector<Layer> layers_;
   int64_t length_ = 0;
+  int64_t batch_, heads_, head_dim_;
+  at::Device device_;
+  at::ScalarType type_;
 };
 
 }  // namespace xinslm

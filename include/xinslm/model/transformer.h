@@ -8,6 +8,7 @@
 
 #include "xinslm/config/model_config.h"
 #include "xinslm/model/kv_cache.h"
+#include "xinslm/model/weights.h"
 
 namespace xinslm {
 
@@ -18,25 +19,31 @@ struct RouterRecord {
 };
 
 struct ForwardOptions {
-  int64_t num_experts_per_tok = 0;   ///< 0 = the configured number
-  KvCache* kv_cache = nullptr;       ///< tokens continue what it holds
-  at::Tensor document_ids;           ///< [B, T] int64 or undefined; attention stays inside equal ids
+  int64_t num_experts_per_tok = 0;  ///< 0 = the configured number
+  KvCache* kv_cache = nullptr;      ///< tokens continue what it holds
+  at::Tensor document_ids;          ///< [B, T] int64 or undefined; attention stays inside equal ids
   bool gradient_checkpointing = false;
-  double word_dropout = 0;           ///< whole words of the vocabulary dropped from the input for this pass
-  double input_dropout = 0;          ///< on the embedded input
-  double hidden_dropout = 0;         ///< on what each half of a block adds to the residual
-  double output_dropout = 0;         ///< on the last hidden states
-  uint64_t dropout_seed = 0;         ///< the same seed gives the same masks
+  double word_dropout = 0;    ///< whole words of the vocabulary dropped from the input for this pass
+  double input_dropout = 0;   ///< on the embedded input
+  double hidden_dropout = 0;  ///< on what each half of a block adds to the residual
+  double output_dropout = 0;  ///< on the last hidden states
+  uint64_t dropout_seed = 0;  ///< the same seed gives the same masks
   std::vector<RouterRecord>* router_records = nullptr;  ///< one entry per MoE layer is appended
-  const std::vector<at::Tensor>* router_bias = nullptr; ///< per MoE layer [E], added for the choice only (arXiv 2408.15664)
+  const std::vector<at::Tensor>* router_bias =
+      nullptr;  ///< per MoE layer [E], added for the choice only (arXiv 2408.15664)
 };
 
+struct PassState;
+
 /// The GPT-OSS transformer. Parameters are plain tensors under their Hugging Face names, in the order of the model.
+/// Matrices are of the model's type; gains, biases, sinks and the router are float32, and the router computes in
+/// float32. Copies share their tensors.
 class Transformer {
  public:
-  /// Weights from a normal distribution of initializer_range (gains one, biases and sinks zero), the same for the same seed.
+  /// Weights from a normal distribution of initializer_range (gains one, biases and sinks zero; what is added to the
+  /// residual stream is scaled by 1 / sqrt(2 L), as in GPT-2), the same for the same seed on any number of threads.
   Transformer(const ModelConfig& config, at::Device device, at::ScalarType type, uint64_t seed);
-  /// No weights yet: every tensor must be set before use (format/model_folder.h does).
+  /// No weights yet: every tensor must be set before use (load_model does).
   Transformer(const ModelConfig& config, at::Device device, at::ScalarType type);
 
   const ModelConfig& config() const { return config_; }
@@ -45,12 +52,18 @@ class Transformer {
 
   /// Hugging Face name -> tensor, in model order. Tied heads appear once.
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
-  /// Replaces a parameter; the shape must be the expected one. @throws Error(data) naming the tensor and both shapes
+
+  /// Replaces a parameter; the shape must be the expected one. The tensor is shared, not copied, where device and type
+  /// are already the parameter's. @throws Error(data) naming the tensor and both shapes, or an unknown name
   void set_parameter(const std::string& name, const at::Tensor& value);
+
+  /// Turns gradients of all parameters on or off. On: memory-mapped weights, which must not be written to, are copied.
   void require_grad(bool on);
 
   /// @param tokens [B, T] int64
   /// @return [B, T, H] after the last norm, ready for the head
+  /// @throws Error(usage) for tokens outside the vocabulary, more positions than the model has, or options that do not
+  ///   go together; a pass with a kv_cache records no gradients
   at::Tensor hidden_states(const at::Tensor& tokens, const ForwardOptions& options = {}) const;
 
   /// @param hidden [..., H]
@@ -61,10 +74,15 @@ class Transformer {
   const at::Tensor& head_weight() const;
 
  private:
+  void bind_weights();
+  PassState begin_pass(const at::Tensor& tokens, const ForwardOptions& options) const;
+  at::Tensor embed(const at::Tensor& tokens, const ForwardOptions& options) const;
+
   ModelConfig config_;
   at::Device device_;
   at::ScalarType type_;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
+  ModelWeights weights_;  // the same tensors by their place in the model
 };
 
 /// Expected shape of every parameter, in model order, without allocating: for counts, estimates and loading.
@@ -75,6 +93,8 @@ struct ParameterCounts {
   int64_t active = 0;  ///< per token: chosen experts only, output head counted, input embedding not
   int64_t expert = 0;  ///< all experts' matrices: what MXFP4 packs
 };
+
+/// Counted from the shapes, for any configuration.
 ParameterCounts count_parameters(const ModelConfig& config);
 
 }  // namespace xinslm

@@ -8,8 +8,9 @@
 namespace xinslm {
 
 struct ChatMessage {
-  std::string role;     ///< system, developer, user, assistant or tool
+  std::string role;  ///< system, developer, user, assistant or tool
   std::string content;
+  std::string channel = {};  ///< analysis, commentary or final; empty: final for the assistant, none for others
 };
 
 struct ChatTokens {
@@ -35,6 +36,7 @@ class ChatTemplate {
 
 /// The harmony template when the tokenizer has its special tokens, else nullptr (a base model that continues text).
 /// reasoning_effort is a line of the system message and may be empty.
-std::unique_ptr<ChatTemplate> make_chat_template(std::shared_ptr<const Tokenizer> tokenizer, const std::string& reasoning_effort = "");
+std::unique_ptr<ChatTemplate> make_chat_template(std::shared_ptr<const Tokenizer> tokenizer,
+                                                 const std::string& reasoning_effort = "");
 
 }  // namespace xinslm

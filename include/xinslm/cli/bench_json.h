@@ -1,0 +1,20 @@
+#pragma once
+#include <string>
+
+#include "xinslm/core/json.h"
+#include "xinslm/eval/perplexity.h"
+#include "xinslm/eval/speed.h"
+#include "xinslm/eval/task.h"
+
+namespace xinslm::cli {
+
+/// task, protocol, each metric and its _stderr, items, seconds, data, sha256.
+Json task_json(const TaskResult& result);
+
+/// nll_sum, tokens, words, bytes, perplexity, word_perplexity, bits_per_byte, and how they were measured.
+Json perplexity_json(const PerplexityResult& result);
+
+/// Mean, deviation and count of each speed.
+Json speed_json(const SpeedOptions& options, const SpeedResult& result);
+
+}  // namespace xinslm::cli

@@ -1,0 +1,62 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "xinslm/config/settings.h"
+#include "xinslm/generate/generator.h"
+#include "xinslm/model/transformer.h"
+#include "xinslm/tokenizer/tokenizer.h"
+
+namespace xinslm::cli {
+
+/// Options of every subcommand that opens a model.
+struct ModelOptions {
+  std::string folder;  ///< "" = the newest finished model under ./runs
+  std::string device = "auto", dtype = "auto", effort;
+  int threads = 0;
+};
+
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+/// Options of every subcommand that samples.
+struct SamplingFlags {
+  SamplingOptions sampling;
+  int64_t max_tokens = 128;
+  uint64_t seed = 0;
+  CLI::Option* seed_option = nullptr;
+
+  /// With a seed of its own for this run where --seed does not give one.
+  SamplingOptions resolved() const;
+};
+
+void add_sampling_options(CLI::App& command, SamplingFlags& flags);
+
+struct OpenModel {
+  std::filesystem::path folder;
+  Transformer model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  int64_t num_experts_per_tok;  ///< as the reasoning effort says
+};
+
+/// The folder asked for (a run's folder stands for the model in it), or the newest finished model under ./runs, which
+/// is then named on standard error. @throws Error(data) that says what was looked for and how to get a model
+std::filesystem::path find_model(const std::string& folder);
+
+/// The settings of the run whose folder holds the model, if it lies in one.
+/// @throws Error when they are there and damaged
+std::optional<Settings> run_settings(const std::filesystem::path& model);
+
+/// Sets the threads and opens model and tokenizer. @throws Error(usage), Error(data)
+OpenModel open_model(const ModelOptions& options);
+
+/// A text of the command line: the file's content, or standard input for "-". @throws Error(data)
+std::string read_text_argument(const std::string& file_or_dash);
+
+/// Writes JSON to a file, or to standard output for "-".
+void write_json_output(const std::string& file_or_dash, const std::string& json);
+
+}  // namespace xinslm::cli

@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+
+#include "xinslm/eval/scorer.h"
+#include "xinslm/eval/statistics.h"
+#include "xinslm/model/transformer.h"
+
+namespace xinslm {
+
+struct SpeedOptions {
+  int64_t prompt_tokens = 512;
+  int64_t generate_tokens = 128;
+  int64_t repetitions = 5;
+  int64_t num_experts_per_tok = 0;  ///< 0 = configured
+};
+
+struct SpeedResult {
+  Estimate prompt;    ///< tokens a second over the repetitions, of a prompt computed at once; count 0 = not asked for
+  Estimate generate;  ///< tokens a second, one after the other from an empty cache, the choice of the token included
+};
+
+/// Times the model on random tokens after one run to warm up, each repetition from an empty cache; what llama-bench's
+/// pp and tg tests measure.
+/// @throws Error(usage) for lengths the model does not have
+SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress = {});
+
+}  // namespace xinslm

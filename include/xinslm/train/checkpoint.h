@@ -1,0 +1,57 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+
+#include "xinslm/format/safetensors.h"
+#include "xinslm/model/transformer.h"
+#include "xinslm/tokenizer/tokenizer.h"
+
+namespace xinslm {
+
+/// The numbers a run needs to go on, besides tensors. Random streams need none: they are keyed by seed and step.
+struct TrainerState {
+  int64_t step = 0;       ///< steps made; the next batch is at step * gradient_accumulation_steps
+  int64_t updates = 0;    ///< optimiser steps made: steps without those skipped
+  int64_t tokens = 0;     ///< seen
+  int64_t bad_steps = 0;  ///< skipped because of a loss or gradient that was not finite
+  int64_t bad_in_a_row = 0;
+  double seconds = 0;  ///< the run has taken
+  double smoothed_loss = 0;
+  double smoothing_weight = 0;                                        ///< sum of the weights in smoothed_loss
+  double validation_loss = std::numeric_limits<double>::quiet_NaN();  ///< last measured
+  double best_validation_loss = std::numeric_limits<double>::quiet_NaN();
+  int64_t best_step = -1;  ///< of the checkpoint with that loss
+  int64_t validations_without_gain = 0;
+  std::string compute_type;  ///< what "auto" was resolved to
+  std::string data_fingerprint;
+};
+
+/// Checkpoints of a run: DIR/step-00001000/ is a model folder with the float32 masters, plus trainer_state.safetensors
+/// and trainer_state.json; DIR/latest points at the newest, DIR/best at the one with the lowest validation loss. A
+/// checkpoint appears whole or not at all.
+class Checkpoints {
+ public:
+  /// @param keep  newest checkpoints kept; the best is kept besides
+  Checkpoints(const std::filesystem::path& folder, int64_t keep);
+
+  std::filesystem::path path(int64_t step) const;
+  bool exists(int64_t step) const;
+
+  /// Writes one and deletes those no longer kept. @throws Error(data) when the disk is full; older ones stay
+  void save(const TrainerState& state, const NamedTensors& tensors, const Transformer& masters,
+            const Tokenizer& tokenizer) const;
+
+ private:
+  void prune(int64_t best_step) const;
+
+  std::filesystem::path folder_;
+  int64_t keep_;
+};
+
+/// @throws Error(data) naming what is missing or damaged
+TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
+NamedTensors read_trainer_tensors(const std::filesystem::path& checkpoint);
+
+}  // namespace xinslm

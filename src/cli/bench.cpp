@@ -1,0 +1,308 @@
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "cli/bench_options.h"
+#include "cli/bench_report.h"
+#include "config/nearest.h"
+#include "xinslm/cli/bench_json.h"
+#include "xinslm/cli/command.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/log.h"
+#include "xinslm/core/machine.h"
+#include "xinslm/core/progress.h"
+
+namespace fs = std::filesystem;
+
+namespace xinslm::cli {
+namespace {
+
+constexpr const char* examples =
+    "Examples:\n"
+    "  xinslm bench hellaswag --limit 500\n"
+    "  xinslm bench perplexity --data data/wikitext-2/test.txt --line-end \" <eos> \" --json -\n"
+    "  xinslm bench speed --model runs/quickstart/model -p 512 -n 128 -r 5\n"
+    "  xinslm bench all --json scores.json\n"
+    "Scores follow EleutherAI's lm-evaluation-harness; scripts/get_data.sh NAME fetches the data.";
+
+struct Task {
+  const char* name;
+  const char* data;  // where scripts/get_data.sh puts it; "" = needs none by default
+  TaskResult (*run)(const Scorer&, const fs::path&, int64_t, const ShowProgress&);
+};
+
+constexpr Task tasks[] = {{"hellaswag", "data/hellaswag/hellaswag_val.jsonl", run_hellaswag},
+                          {"lambada", "data/lambada/lambada_test.jsonl", run_lambada},
+                          {"winogrande", "data/winogrande/dev.jsonl", run_winogrande},
+                          {"wikitext", "data/wikitext-2-raw/test.txt", run_wikitext},
+                          {"perplexity", "", nullptr},
+                          {"speed", "", nullptr}};
+
+const Task& find_task(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Task& task : tasks) {
+    if (name == task.name) return task;
+    names.emplace_back(task.name);
+  }
+  names.emplace_back("all");
+  usage_error("no benchmark \"", name, "\"", suggestion(name, names), "; there are ", enumerate(names, " and "));
+}
+
+/// The folder under data/ is the name that the script knows.
+std::string how_to_fetch(const Task& task) {
+  return cat("scripts/get_data.sh ", fs::path(task.data).parent_path().filename().string(), " fetches it");
+}
+
+/// The file a task reads. @throws Error(data) that says how to get it
+fs::path data_file(const Task& task, const std::string& given) {
+  const fs::path path = given.empty() ? task.data : given;
+  if (fs::is_regular_file(path)) return path;
+  if (!given.empty()) data_error(given, ": no such file");
+  data_error(path.string(), ": no such file; ", how_to_fetch(task), ", or give --data FILE");
+}
+
+Settings needed_run_settings(const fs::path& model) {
+  std::optional<Settings> settings = run_settings(model);
+  if (!settings)
+    usage_error("perplexity of what? ", model.string(), " lies in no run's folder; name a text with --data FILE");
+  return *std::move(settings);
+}
+
+/// What the work gives, with a progress line while it lasts.
+template <class Work>
+auto with_progress(const std::string& name, const Work& work) {
+  ProgressLine line;
+  return work([&](double share) { line.update(share, [&] { return name; }); });
+}
+
+/// The model and what has been measured so far.
+class Bench {
+ public:
+  explicit Bench(const BenchOptions& options) : options_(options), open_(open_model(options.model)) {
+    json_ = {{"model", open_.folder.string()},
+             {"dtype", at::toString(open_.model.type())},
+             {"device", open_.model.device().str()},
+             {"threads", at::get_num_threads()},
+             {"processor", processor_name()}};
+  }
+
+  void run(const Task& task) {
+    const std::string name = task.name;
+    if (name == "speed") return run_speed();
+    if (name == "perplexity") return run_perplexity();
+    const TaskResult result = with_progress(name, [&](const ShowProgress& progress) {
+      return task.run(scorer(open_.num_experts_per_tok), data_file(task, options_.data), options_.limit, progress);
+    });
+    print(task_table(result));
+    json_[name] = task_json(result);
+  }
+
+  /// The keys of a single result stand at the top level, where scripts look for them.
+  void finish() {
+    if (options_.json.empty()) return;
+    if (options_.tasks.size() == 1 && json_.contains(options_.tasks[0])) {
+      const Json only = json_[options_.tasks[0]];
+      json_.erase(options_.tasks[0]);
+      json_.update(only);
+    }
+    write_json_output(options_.json, dump_json(json_, 2));
+  }
+
+  /// What "all" would lack for a task, or "".
+  std::string missing(const Task& task) const {
+    if (task.name == std::string("perplexity"))
+      return run_settings(open_.folder) ? "" : "the model lies in no run's folder";
+    if (task.run == nullptr || fs::exists(task.data)) return "";
+    return cat("no ", task.data, "; ", how_to_fetch(task));
+  }
+
+ private:
+  /// With --json - standard output is the JSON alone.
+  void print(const std::string& text) const {
+    if (options_.json != "-") std::cout << text << std::endl;
+  }
+
+  Scorer scorer(int64_t experts) const {
+    return {open_.model, open_.tokenizer, {experts, options_.context, options_.batch_tokens}};
+  }
+
+  /// The efforts to compare: all that differ, or the one asked for.
+  std::vector<Effort> efforts() const {
+    const ModelConfig& config = open_.model.config();
+    if (!options_.model.effort.empty()) return {{options_.model.effort, open_.num_experts_per_tok}};
+    if (config.num_experts < 2 || config.num_dense_layers >= config.num_hidden_layers) return {{"medium", 0}};
+    std::vector<Effort> all;
+    for (const char* name : {"low", "medium", "high"}) {
+      const int64_t experts = config.experts_at(name);
+      if (name == std::string("medium") || experts != config.num_experts_per_tok) all.push_back({name, experts});
+    }
+    return all;
+  }
+
+  PerplexityResult perplexity(int64_t experts, const std::string& line_end) {
+    return with_progress("perplexity", [&](const ShowProgress& progress) {
+      const Scorer scored = scorer(experts);
+      if (options_.data.empty()) return measure_run_perplexity(scored, needed_run_settings(open_.folder), progress);
+      return measure_perplexity(scored, options_.data, {options_.stride, line_end, options_.separator}, progress);
+    });
+  }
+
+  /// Line ends as the model learned them, unless told otherwise.
+  std::string line_end() const {
+    if (options_.given("--line-end") || options_.data.empty()) return options_.line_end;
+    const std::optional<Settings> run = run_settings(open_.folder);
+    if (!run || run->data.line_end.empty()) return "";
+    log::info(cat("every end of line is read as \"", run->data.line_end, "\", as in the model's run"));
+    return run->data.line_end;
+  }
+
+  void run_perplexity() {
+    ByEffort<PerplexityResult> results;
+    const std::string ends = line_end();
+    for (const Effort& effort : efforts()) results.emplace_back(effort, perplexity(effort.experts, ends));
+    print(perplexity_table(results));
+    json_["perplexity"] = perplexity_json(main_result(results));
+    for (const auto& [effort, result] : results)
+      json_["perplexity"]["by_effort"][effort.name] = perplexity_json(result);
+  }
+
+  void run_speed() {
+    SpeedOptions how{options_.prompt, options_.generate, options_.repetitions, 0};
+    ByEffort<SpeedResult> results;
+    for (const Effort& effort : efforts()) {
+      how.num_experts_per_tok = effort.experts;
+      results.emplace_back(effort, with_progress("speed", [&](const ShowProgress& progress) {
+                             return measure_speed(open_.model, how, progress);
+                           }));
+    }
+    print(speed_table(how, results));
+    json_["speed"] = speed_json(how, main_result(results));
+    for (const auto& [effort, result] : results) json_["speed"]["by_effort"][effort.name] = speed_json(how, result);
+  }
+
+  BenchOptions options_;
+  OpenModel open_;
+  Json json_;
+};
+
+/// Options that none of the tasks looks at are mistakes.
+void check_options(const BenchOptions& options) {
+  const auto any = [&](auto... names) {
+    return std::ranges::any_of(options.tasks, [&](const std::string& task) { return ((task == names) || ...); });
+  };
+  const auto refuse = [&](bool useful, std::initializer_list<const char*> names, const char* purpose) {
+    for (const char* name : names) {
+      if (!useful && options.given(name)) usage_error(name, " is for ", purpose);
+    }
+  };
+  const bool all = any("all"), file = !options.data.empty();
+  const bool scores = all || any("hellaswag", "lambada", "winogrande", "wikitext");
+  refuse(scores || any("perplexity"), {"--data", "--batch-tokens"}, "benchmarks and perplexity");
+  refuse(scores, {"--limit"}, "hellaswag, lambada, winogrande and wikitext");
+  refuse(any("perplexity") && file, {"--stride", "--line-end", "--separator"}, "perplexity of a file, --data FILE");
+  refuse(scores || (any("perplexity") && file), {"--context"}, "benchmarks and perplexity of a file, --data FILE");
+  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--repetitions"}, "speed");
+}
+
+/// What is asked for; all of it is known to be there before the model is opened.
+std::vector<Task> chosen_tasks(const BenchOptions& options) {
+  std::vector<Task> chosen;
+  for (const std::string& name : options.tasks) chosen.push_back(find_task(name));
+  if (!options.data.empty() && chosen.size() > 1) {
+    usage_error("--data names the file of one benchmark; run them one by one");
+  }
+  for (const Task& task : chosen) {
+    if (task.run != nullptr || !options.data.empty()) data_file(task, options.data);
+  }
+  return chosen;
+}
+
+/// Whatever has its data at hand; what has not is named.
+void bench_all(const BenchOptions& options) {
+  if (!options.data.empty()) usage_error("--data names the file of one benchmark; \"all\" has several");
+  Bench bench(options);
+  for (const Task& task : tasks) {
+    const std::string missing = bench.missing(task);
+    if (missing.empty()) {
+      bench.run(task);
+    } else {
+      log::warning(cat(task.name, " left out: ", missing));
+    }
+  }
+  bench.finish();
+}
+
+void bench(const BenchOptions& options) {
+  for (const std::string& name : options.tasks) {
+    if (name != "all") find_task(name);
+  }
+  check_options(options);
+  if (std::ranges::find(options.tasks, "all") != options.tasks.end()) return bench_all(options);
+  const std::vector<Task> chosen = chosen_tasks(options);
+  Bench bench(options);
+  for (const Task& task : chosen) bench.run(task);
+  bench.finish();
+}
+
+void add_text_options(CLI::App& command, BenchOptions& options) {
+  command
+      .add_option("--data", options.data,
+                  "file to measure on; default: where scripts/get_data.sh puts it; of "
+                  "perplexity: the text that the model's run held out")
+      ->type_name("FILE");
+  command.add_option("--limit", options.limit, "first items (of wikitext: pages); 0 = all")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--context", options.context, "tokens the model sees at once; 0 = as many as it can")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--stride", options.stride, "perplexity: new tokens of each window; 0 = the context")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--line-end", options.line_end,
+                  "perplexity: replaces every end of line, for example \" <eos> \"; "
+                  "default: data.line_end of the model's run")
+      ->type_name("TEXT");
+  command.add_option("--separator", options.separator, "perplexity: line between documents")
+      ->type_name("TEXT")
+      ->capture_default_str();
+  command.add_option("--batch-tokens", options.batch_tokens, "tokens computed at a time")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("bench", "measures a model: benchmark scores, perplexity, speed");
+  const auto options = std::make_shared<BenchOptions>();
+  options->command = command;
+  command->add_option("TASK", options->tasks, "hellaswag, lambada, winogrande, wikitext, perplexity, speed or all")
+      ->required();
+  add_model_options(*command, options->model);
+  add_text_options(*command, *options);
+  command->add_option("-p,--prompt-tokens", options->prompt, "speed: length of the prompt; 0 = leave out")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("-n,--generate-tokens", options->generate, "speed: tokens generated; 0 = leave out")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("-r,--repetitions", options->repetitions, "speed: repetitions")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--json", options->json, "write the results as JSON; - = standard output, in place of the table")
+      ->type_name("FILE");
+  command->footer(examples);
+  command->callback([options] { bench(*options); });
+}
+
+}  // namespace xinslm::cli

@@ -1,0 +1,46 @@
+#include "xinslm/cli/bench_json.h"
+
+namespace xinslm::cli {
+
+Json task_json(const TaskResult& result) {
+  Json json = {{"task", result.task}, {"protocol", result.protocol}};
+  for (const Metric& metric : result.metrics) {
+    json[metric.name] = metric.value;
+    if (metric.standard_error >= 0) json[metric.name + "_stderr"] = metric.standard_error;
+  }
+  json.update({{"items", result.items},
+               {"seconds", result.seconds},
+               {"data", result.file.string()},
+               {"sha256", result.file_sha256}});
+  return json;
+}
+
+Json perplexity_json(const PerplexityResult& result) {
+  Json json = {{"nll_sum", result.nll_sum},
+               {"tokens", result.tokens},
+               {"words", result.words},
+               {"bytes", result.bytes},
+               {"perplexity", result.perplexity()},
+               {"word_perplexity", result.word_perplexity()},
+               {"bits_per_byte", result.bits_per_byte()},
+               {"context", result.context},
+               {"stride", result.stride},
+               {"seconds", result.seconds}};
+  if (!result.file.empty()) json.update({{"data", result.file.string()}, {"sha256", result.file_sha256}});
+  return json;
+}
+
+Json speed_json(const SpeedOptions& options, const SpeedResult& result) {
+  const auto one = [](int64_t tokens, const Estimate& speed) {
+    return Json{{"tokens", tokens},
+                {"tokens_per_second", speed.value},
+                {"deviation", speed.deviation},
+                {"repetitions", speed.count}};
+  };
+  Json json = Json::object();
+  if (result.prompt.count > 0) json["prompt"] = one(options.prompt_tokens, result.prompt);
+  if (result.generate.count > 0) json["generate"] = one(options.generate_tokens, result.generate);
+  return json;
+}
+
+}  // namespace xinslm::cli

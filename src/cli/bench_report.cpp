@@ -1,0 +1,62 @@
+#include "cli/bench_report.h"
+
+#include "xinslm/cli/render.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/progress.h"
+
+namespace xinslm::cli {
+namespace {
+
+std::string shown(const Metric& metric, double value) {
+  return metric.percent ? fixed(100 * value, 2) + " %" : fixed(value, 4);
+}
+
+/// "low, 1 expert"; nothing to tell apart needs no name.
+std::string label(const Effort& effort) {
+  if (effort.experts == 0) return effort.name;
+  return cat(effort.name, ", ", effort.experts, effort.experts == 1 ? " expert" : " experts");
+}
+
+std::string source(const std::filesystem::path& file, const std::string& sha256) {
+  return file.empty() ? "the text that the model's run held out" : cat(file.string(), ", sha256 ", sha256);
+}
+
+}  // namespace
+
+std::string task_table(const TaskResult& result) {
+  Table table({result.task, "value", "standard error"});
+  for (const Metric& metric : result.metrics) {
+    const bool has_error = metric.standard_error >= 0;
+    table.add({metric.name, shown(metric, metric.value), has_error ? "± " + shown(metric, metric.standard_error) : ""});
+  }
+  return table.text() + faint(cat(grouped(result.items), " items in ", duration_text(result.seconds), "; ",
+                                  result.protocol, "\n", source(result.file, result.file_sha256), "\n"));
+}
+
+std::string perplexity_table(const ByEffort<PerplexityResult>& results) {
+  Table table({"effort", "per token", "per word", "bits per byte", "loss, nats", "tokens/s"});
+  for (const auto& [effort, result] : results) {
+    const auto tokens = static_cast<double>(result.tokens);
+    table.add({label(effort), fixed(result.perplexity(), 3), fixed(result.word_perplexity(), 3),
+               fixed(result.bits_per_byte(), 4), fixed(result.nll_sum / tokens, 4),
+               grouped(static_cast<int64_t>(tokens / result.seconds))});
+  }
+  const PerplexityResult& one = main_result(results);
+  return table.text() + faint(cat(grouped(one.tokens), " tokens, ", grouped(one.words), " words, ", grouped(one.bytes),
+                                  " bytes in windows of ", one.context, " tokens, ", one.stride, " new ones each\n",
+                                  source(one.file, one.file_sha256), "\n"));
+}
+
+std::string speed_table(const SpeedOptions& options, const ByEffort<SpeedResult>& results) {
+  Table table({"effort", "test", "tokens/s", "deviation"});
+  const auto add = [&](const Effort& effort, const std::string& test, const Estimate& speed) {
+    if (speed.count > 0) table.add({label(effort), test, fixed(speed.value, 1), "± " + fixed(speed.deviation, 1)});
+  };
+  for (const auto& [effort, result] : results) {
+    add(effort, cat("prompt ", options.prompt_tokens), result.prompt);
+    add(effort, cat("generate ", options.generate_tokens), result.generate);
+  }
+  return table.text() + faint(cat("mean of ", options.repetitions, " repetitions\n"));
+}
+
+}  // namespace xinslm::cli

@@ -1,0 +1,99 @@
+#include <iostream>
+#include <memory>
+
+#include "cli/line_reader.h"
+#include "xinslm/cli/chat_shell.h"
+#include "xinslm/cli/command.h"
+#include "xinslm/cli/common.h"
+#include "xinslm/cli/render.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/interrupt.h"
+#include "xinslm/core/log.h"
+#include "xinslm/generate/chat_session.h"
+
+namespace xinslm::cli {
+namespace {
+
+constexpr const char* examples =
+    "Examples:\n"
+    "  xinslm chat\n"
+    "  xinslm chat --model runs/chat/model --system \"Answer briefly.\" --temperature 0.7\n"
+    "  printf 'Hello!\\nHow are you?\\n' | xinslm chat --model runs/chat/model --seed 1\n"
+    "/help inside the chat lists its commands.";
+
+struct ChatOptions {
+  ModelOptions model;
+  SamplingFlags sampling;
+  std::string system, format = "auto";
+  std::vector<std::string> stops;
+};
+
+bool wants_chat_format(const ChatOptions& options, const OpenModel& open) {
+  if (options.format == "none") return false;
+  if (options.format == "harmony") return true;
+  return has_chat_format(open.model.config(), open.tokenizer);
+}
+
+GenerateOptions generate_options(const ChatOptions& options, const OpenModel& open) {
+  GenerateOptions generate;
+  generate.sampling = options.sampling.resolved();
+  generate.max_tokens = options.sampling.max_tokens;
+  generate.num_experts_per_tok = open.num_experts_per_tok;
+  generate.stop_texts = options.stops;
+  return generate;
+}
+
+void greet(const ChatSession& session, const OpenModel& open) {
+  std::cerr << open.folder.string() << ": ";
+  if (session.has_template()) {
+    std::cerr << "type a message";
+  } else {
+    std::cerr << "a base model without a chat format, which continues the text you type";
+  }
+  std::cerr << (stdin_is_terminal() ? "; /help lists the commands" : "") << std::endl;
+}
+
+void chat(const ChatOptions& options) {
+  const OpenModel open = open_model(options.model);
+  const GenerateOptions generate = generate_options(options, open);
+  ChatSession session(open.model, open.tokenizer, wants_chat_format(options, open));
+  if (!options.system.empty() && !session.has_template()) {
+    usage_error("--system: ", open.folder.string(), " is a base model, which continues text and has no system message");
+  }
+  session.set_system(options.system);
+  session.set_effort(options.model.effort);
+  greet(session, open);
+
+  const InterruptGuard guard;
+  ChatShell shell(session, generate, std::cout, std::cerr);
+  LineReader reader;
+  while (const auto line = reader.read("> ")) {
+    if (!shell.handle(*line)) return;
+    if (InterruptGuard::requested() && !stdin_is_terminal()) break;
+    InterruptGuard::clear();
+  }
+  if (InterruptGuard::requested()) throw CLI::RuntimeError(130);
+}
+
+}  // namespace
+
+void add_chat(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("chat", "talks with a model");
+  const auto options = std::make_shared<ChatOptions>();
+  options->sampling.max_tokens = 512;
+  add_model_options(*command, options->model);
+  add_sampling_options(*command, options->sampling);
+  command->add_option("--system", options->system, "system message")->type_name("TEXT");
+  command->add_option("--stop", options->stops, "text that ends an answer; may be given several times")
+      ->type_name("TEXT")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--format", options->format, "auto (as the model was trained), harmony, or none = continue text")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"auto", "harmony", "none"}))
+      ->capture_default_str();
+  command->footer(examples);
+  command->callback([options] { chat(*options); });
+}
+
+}  // namespace xinslm::cli

@@ -1,0 +1,151 @@
+#include "xinslm/cli/common.h"
+
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+#include <random>
+
+#include "xinslm/core/device.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/file.h"
+#include "xinslm/core/log.h"
+#include "xinslm/core/machine.h"
+#include "xinslm/format/model_folder.h"
+#include "xinslm/model/load.h"
+#include "xinslm/train/run_folder.h"
+
+namespace fs = std::filesystem;
+
+namespace xinslm::cli {
+namespace {
+
+constexpr const char* how_to_get_one = "train one first: xinslm train --config configs/quickstart.yaml";
+
+bool is_model(const fs::path& folder) {
+  return fs::is_regular_file(folder / "config.json");
+}
+
+/// Finished models of runs: runs/NAME/model, newest first.
+fs::path newest_model(const fs::path& runs) {
+  fs::path newest;
+  fs::file_time_type time;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(runs, ignored)) {
+    const fs::path folder = entry.path() / "model";
+    std::error_code unreadable;
+    if (!fs::is_regular_file(folder / "config.json", unreadable)) continue;
+    const auto written = fs::last_write_time(folder / "config.json", unreadable);
+    if (!unreadable && (newest.empty() || written > time)) {
+      newest = folder;
+      time = written;
+    }
+  }
+  return newest;
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("--model", options.folder, "model folder; default: the newest finished model under ./runs")
+      ->type_name("DIR");
+  command
+      .add_option("--reasoning-effort", options.effort,
+                  "experts a token may use: low 1, medium as trained, high twice that")
+      ->type_name("low|medium|high");
+  command.add_option("--device", options.device, "auto, cpu or mps")->type_name("NAME")->capture_default_str();
+  command.add_option("--dtype", options.dtype, "auto (the faster one here), float32 or bfloat16")
+      ->type_name("NAME")
+      ->capture_default_str();
+  command.add_option("--threads", options.threads, "processor threads; 0 = one per core")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
+  SamplingOptions& sampling = flags.sampling;
+  command.add_option("--max-tokens", flags.max_tokens, "longest answer in tokens")
+      ->type_name("N")
+      ->capture_default_str();
+  command.add_option("--temperature", sampling.temperature, "0 = always the most probable token")
+      ->type_name("T")
+      ->capture_default_str();
+  command.add_option("--top-k", sampling.top_k, "choose among the k most probable; 0 = all")
+      ->type_name("K")
+      ->capture_default_str();
+  command.add_option("--top-p", sampling.top_p, "choose among the most probable that add up to p; 1 = all")
+      ->type_name("P")
+      ->capture_default_str();
+  command.add_option("--min-p", sampling.min_p, "drop tokens less probable than this share of the best")
+      ->type_name("P")
+      ->capture_default_str();
+  command.add_option("--repetition-penalty", sampling.repetition_penalty, "above 1: tokens already seen become rarer")
+      ->type_name("R")
+      ->capture_default_str();
+  flags.seed_option =
+      command.add_option("--seed", flags.seed, "the same seed gives the same text; default: another one each time")
+          ->type_name("N");
+}
+
+SamplingOptions SamplingFlags::resolved() const {
+  SamplingOptions result = sampling;
+  result.seed = seed_option->count() > 0 ? seed : std::random_device{}();
+  validate(result);
+  return result;
+}
+
+fs::path find_model(const std::string& folder) {
+  if (folder.empty()) {
+    const fs::path newest = newest_model("runs");
+    if (newest.empty()) data_error("no finished model under ./runs; give --model DIR, or ", how_to_get_one);
+    log::info(cat("model: ", newest.string()));
+    return newest;
+  }
+  const fs::path path(folder);
+  if (is_model(path)) return path;
+  if (is_model(path / "model")) return path / "model";
+  if (!fs::exists(path)) data_error("no model at ", folder, "; ", how_to_get_one);
+  data_error(folder, ": not a model folder: it has no config.json");
+}
+
+std::optional<Settings> run_settings(const fs::path& model) {
+  // RUN/model or RUN/checkpoints/STEP, possibly through the link RUN/checkpoints/latest.
+  const fs::path folder = fs::weakly_canonical(model);
+  for (const fs::path& root : {folder.parent_path(), folder.parent_path().parent_path()}) {
+    const fs::path settings = RunFolder{root}.settings();
+    if (fs::is_regular_file(settings)) return load_settings(settings);
+  }
+  return std::nullopt;
+}
+
+OpenModel open_model(const ModelOptions& options) {
+  const fs::path folder = find_model(options.folder);
+  configure_threads(options.threads);
+  const at::Device device = choose_device(options.device);
+  const ModelConfig config = read_model_config(folder);
+  const int64_t experts = options.effort.empty() ? 0 : config.experts_at(options.effort);
+  auto tokenizer = load_tokenizer(folder);
+  if (tokenizer->vocab_size() > config.vocab_size) {
+    data_error(folder.string(), ": the tokenizer has ", tokenizer->vocab_size(), " tokens, the model only ",
+               config.vocab_size, "; they do not belong together");
+  }
+  return {folder, load_model(folder, device, choose_compute_type(options.dtype, device)), std::move(tokenizer),
+          experts};
+}
+
+std::string read_text_argument(const std::string& file_or_dash) {
+  if (file_or_dash != "-") return read_file(file_or_dash);
+  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  if (std::cin.bad()) data_error("standard input: cannot read");
+  return text;
+}
+
+void write_json_output(const std::string& file_or_dash, const std::string& json) {
+  if (file_or_dash != "-") {
+    write_file(file_or_dash, json + "\n");
+  } else {
+    std::cout << json << std::endl;
+  }
+}
+
+}  // namespace xinslm::cli

@@ -1,0 +1,30 @@
+#pragma once
+#include "xinslm/data/packed_source.h"
+
+namespace xinslm {
+
+/// Fills the rows of a batch, one after the other, from pieces of streams.
+class RowFiller {
+ public:
+  RowFiller(const PackingOptions& options, const std::vector<int32_t>& byte_lengths, TokenId end_of_text, int64_t rows);
+
+  /// Appends targets [begin, end) of the stream, each with the token before it as input.
+  void append(const DocumentStream& stream, int64_t begin, int64_t end);
+  /// Fills up with ends of text as input and targets that do not count.
+  void pad();
+  /// Targets still missing.
+  int64_t places_left() const { return total_ - filled_; }
+  Batch finish() { return std::move(batch_); }
+
+ private:
+  void append_document(const TokenFile& file, int64_t count, int64_t token, bool begins);
+  void set_document(int64_t count);
+
+  const PackingOptions& options_;
+  const std::vector<int32_t>& byte_lengths_;
+  TokenId end_of_text_;
+  Batch batch_;
+  int64_t total_, filled_ = 0, document_ = 0;
+};
+
+}  // namespace xinslm

@@ -1,0 +1,104 @@
+#include "xinslm/eval/speed.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <vector>
+
+#include "xinslm/core/error.h"
+#include "xinslm/core/random.h"
+#include "xinslm/model/kv_cache.h"
+
+namespace xinslm {
+namespace {
+
+constexpr uint64_t speed_purpose = 0x7370656564;  // "speed"
+
+void check(const Transformer& model, const SpeedOptions& options) {
+  const int64_t positions = model.config().max_position_embeddings;
+  const auto within = [&](const char* name, int64_t value) {
+    if (value < 0 || value > positions) {
+      usage_error(name, " is ", value, " tokens; it must be between 0 and the model's ", positions, " positions");
+    }
+  };
+  within("prompt length", options.prompt_tokens);
+  within("generation length", options.generate_tokens);
+  if (options.prompt_tokens + options.generate_tokens == 0) usage_error("nothing to time: both lengths are 0");
+  if (options.repetitions < 1) usage_error("repetitions is ", options.repetitions, "; it must be at least 1");
+}
+
+class SpeedTest {
+ public:
+  SpeedTest(const Transformer& model, const SpeedOptions& options)
+      : model_(model), cache_(model.config(), 1, model.device(), model.type()) {
+    forward_.kv_cache = &cache_;
+    forward_.num_experts_per_tok = options.num_experts_per_tok;
+  }
+
+  /// Tokens a second of a prompt of that length.
+  double prompt(int64_t length) {
+    cache_.clear();
+    const at::Tensor tokens = random_tokens(length);
+    return rate(length, [&] { next_token(tokens); });
+  }
+
+  double generate(int64_t length) {
+    cache_.clear();
+    at::Tensor token = random_tokens(1);
+    return rate(length, [&] {
+      for (int64_t i = 0; i < length; ++i) token.fill_(next_token(token));
+    });
+  }
+
+ private:
+  at::Tensor random_tokens(int64_t length) {
+    at::Tensor tokens = at::empty({1, length}, at::kLong);
+    auto* ids = tokens.mutable_data_ptr<int64_t>();
+    for (int64_t i = 0; i < length; ++i)
+      ids[i] = static_cast<int64_t>(random_.below(static_cast<uint64_t>(model_.config().vocab_size)));
+    return tokens.to(model_.device());
+  }
+
+  /// Reading the answer waits for the device.
+  int64_t next_token(const at::Tensor& tokens) {
+    const at::Tensor hidden = model_.hidden_states(tokens, forward_);
+    return model_.logits(hidden.select(1, hidden.size(1) - 1)).argmax(-1).item<int64_t>();
+  }
+
+  template <class Work>
+  static double rate(int64_t tokens, const Work& work) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    return static_cast<double>(tokens) /
+           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  const Transformer& model_;
+  KvCache cache_;
+  ForwardOptions forward_;
+  RandomStream random_{speed_purpose};
+};
+
+}  // namespace
+
+SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress) {
+  const at::NoGradGuard no_gradients;
+  check(model, options);
+  SpeedTest test(model, options);
+  std::vector<double> prompt, generate;
+  const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
+  int64_t done = 0;
+  const auto measure = [&](int64_t length, std::vector<double>& speeds, auto run) {
+    if (length == 0) return;
+    run(length);
+    for (int64_t i = 0; i < options.repetitions; ++i) {
+      speeds.push_back(run(length));
+      if (progress) progress(static_cast<double>(++done) / static_cast<double>(parts * options.repetitions));
+    }
+  };
+  measure(options.prompt_tokens, prompt, [&](int64_t length) { return test.prompt(length); });
+  measure(options.generate_tokens, generate, [&](int64_t length) { return test.generate(length); });
+  return {estimate(prompt), estimate(generate)};
+}
+
+}  // namespace xinslm

@@ -1,0 +1,155 @@
+#include "xinslm/generate/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "xinslm/core/error.h"
+
+namespace xinslm {
+namespace {
+
+constexpr uint64_t sampling_purpose = 0x73616d706c65;  // "sample"
+
+/// Best first; equals by id, so that the order never depends on the sorting algorithm.
+bool better(const Sampler::Candidate& a, const Sampler::Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+bool worse(const Sampler::Candidate& a, const Sampler::Candidate& b) {
+  return better(b, a);
+}
+
+double total_weight(const std::vector<Sampler::Candidate>& candidates) {
+  return std::accumulate(candidates.begin(), candidates.end(), 0.0,
+                         [](double sum, const Sampler::Candidate& candidate) { return sum + candidate.weight; });
+}
+
+}  // namespace
+
+void validate(const SamplingOptions& options) {
+  const auto finite = [](double value) { return std::isfinite(value); };
+  if (!finite(options.temperature) || options.temperature < 0) {
+    usage_error("temperature is ", options.temperature, "; it must be 0 (greedy) or more");
+  }
+  if (options.top_k < 0) usage_error("top-k is ", options.top_k, "; it must be 0 (all tokens) or more");
+  if (!finite(options.top_p) || options.top_p <= 0 || options.top_p > 1) {
+    usage_error("top-p is ", options.top_p, "; it must be above 0 and at most 1 (all tokens)");
+  }
+  if (!finite(options.min_p) || options.min_p < 0 || options.min_p > 1) {
+    usage_error("min-p is ", options.min_p, "; it must be between 0 (all tokens) and 1");
+  }
+  if (!finite(options.repetition_penalty) || options.repetition_penalty <= 0) {
+    usage_error("repetition penalty is ", options.repetition_penalty, "; it must be above 0 (1 = none)");
+  }
+}
+
+Sampler::Sampler(const SamplingOptions& options) : options_(options), random_({options.seed, sampling_purpose}) {
+  validate(options);
+}
+
+std::span<const float> Sampler::penalized(std::span<const float> logits, std::span<const TokenId> history) {
+  if (options_.repetition_penalty == 1.0 || history.empty()) return logits;
+  scratch_.assign(logits.begin(), logits.end());
+  seen_.assign(logits.size(), false);
+  const float penalty = static_cast<float>(options_.repetition_penalty);
+  for (const TokenId id : history) {
+    const auto index = static_cast<size_t>(id);
+    if (index >= logits.size() || seen_[index]) continue;
+    seen_[index] = true;
+    float& logit = scratch_[index];
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+  return scratch_;
+}
+
+void Sampler::keep_top_k() {
+  const auto k = static_cast<size_t>(options_.top_k);
+  if (k == 0 || k >= candidates_.size()) return;
+  std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(k) - 1, candidates_.end(), better);
+  candidates_.resize(k);
+}
+
+void Sampler::keep_top_p(size_t vocabulary) {
+  if (options_.top_p >= 1) return;
+  const double total = total_weight(candidates_);
+  // All tokens lighter than this together weigh less than what top-p drops, so none of them is among those kept.
+  const double negligible = (1 - options_.top_p) * total / static_cast<double>(vocabulary);
+  std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.weight < negligible; });
+  // A heap gives the best ones in order without sorting the rest.
+  std::make_heap(candidates_.begin(), candidates_.end(), worse);
+  double sum = 0;
+  auto end = candidates_.end();
+  while (end != candidates_.begin() && sum < options_.top_p * total) {
+    std::pop_heap(candidates_.begin(), end, worse);
+    sum += (--end)->weight;
+  }
+  candidates_.erase(candidates_.begin(), end);
+  std::reverse(candidates_.begin(), candidates_.end());
+}
+
+void Sampler::keep_min_p() {
+  if (options_.min_p <= 0) return;
+  // The best token has weight 1 and stays whatever min-p is.
+  std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.weight < options_.min_p; });
+}
+
+const std::vector<Sampler::Candidate>& Sampler::candidates(std::span<const float> logits,
+                                                           std::span<const TokenId> history) {
+  const std::span<const float> scores = penalized(logits, history);
+  const TokenId best = greedy_token(scores);
+  const float highest = scores[static_cast<size_t>(best)];
+  candidates_.clear();
+  if (options_.temperature == 0) {
+    candidates_.push_back({best, highest, 1.0});
+    return candidates_;
+  }
+  candidates_.reserve(scores.size());
+  const float inverse = static_cast<float>(1 / options_.temperature);
+  for (size_t id = 0; id < scores.size(); ++id) {
+    const float weight = std::exp((scores[id] - highest) * inverse);
+    if (weight > 0) candidates_.push_back({static_cast<TokenId>(id), scores[id], weight});
+  }
+  keep_top_k();
+  keep_top_p(scores.size());
+  keep_min_p();
+  return candidates_;
+}
+
+TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history) {
+  if (candidates(logits, history).size() == 1) return candidates_.front().id;
+  double left = random_.uniform() * total_weight(candidates_);
+  for (const Candidate& candidate : candidates_) {
+    left -= candidate.weight;
+    if (left < 0) return candidate.id;
+  }
+  return candidates_.back().id;  // rounding left a crumb
+}
+
+TokenId greedy_token(std::span<const float> logits) {
+  if (logits.empty()) usage_error("no logits to choose a token from");
+  const auto best = std::max_element(logits.begin(), logits.end());
+  if (!std::isfinite(*best)) {
+    runtime_failure("the model gave no finite logit; its weights are damaged or its training diverged");
+  }
+  return static_cast<TokenId>(best - logits.begin());
+}
+
+std::vector<std::pair<TokenId, double>> best_tokens(std::span<const float> logits, double log_normalizer, int64_t n) {
+  std::vector<TokenId> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), TokenId{0});
+  const auto count = std::min<ptrdiff_t>(n, static_cast<ptrdiff_t>(ids.size()));
+  const auto order = [&](TokenId a, TokenId b) {
+    const float logit_a = logits[static_cast<size_t>(a)], logit_b = logits[static_cast<size_t>(b)];
+    return logit_a != logit_b ? logit_a > logit_b : a < b;
+  };
+  std::partial_sort(ids.begin(), ids.begin() + count, ids.end(), order);
+  std::vector<std::pair<TokenId, double>> best;
+  for (ptrdiff_t i = 0; i < count; ++i) {
+    best.emplace_back(ids[static_cast<size_t>(i)],
+                      logits[static_cast<size_t>(ids[static_cast<size_t>(i)])] - log_normalizer);
+  }
+  return best;
+}
+
+}  // namespace xinslm

@@ -1,0 +1,111 @@
+#include "xinslm/model/estimate.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+
+#include "model/layout.h"
+#include "xinslm/core/machine.h"
+#include "xinslm/model/transformer.h"
+
+namespace xinslm {
+namespace {
+
+constexpr int64_t mxfp4_block = 32, mxfp4_block_bytes = 17;  // OCP Microscaling v1.0: 32 elements of 4 bits, one scale
+constexpr int64_t loss_chunk = 512;                          // tokens whose logits are held at a time
+constexpr int64_t program_bytes = int64_t{300} << 20;        // resident before a model is made
+
+int64_t mxfp4_bytes(int64_t experts, int64_t rows, int64_t columns) {
+  return experts * rows * ((columns + mxfp4_block - 1) / mxfp4_block) * mxfp4_block_bytes;
+}
+
+/// What one layer's backward pass needs of its forward pass, in elements a token.
+int64_t layer_elements(const ModelConfig& config, int64_t layer) {
+  const int64_t hidden = config.hidden_size;
+  const int64_t queries = config.num_attention_heads * config.head_dim;
+  const int64_t keys = config.num_key_value_heads * config.head_dim;
+  const int64_t residual_and_normed = 4 * hidden;
+  const int64_t attention = 3 * queries + 2 * keys;  // query, result, its copy for the projection; key, value
+  if (!config.is_moe(layer)) return residual_and_normed + attention + 3 * config.dense_width();
+  const int64_t trained = config.num_experts_per_tok;
+  const int64_t chosen = config.elastic_top_k ? std::min(2 * trained, config.num_experts) : trained;
+  const int64_t experts = chosen * (3 * config.intermediate_size + 2 * hidden);  // gate, linear, product; in and out
+  return residual_and_normed + attention + experts + 2 * hidden;                 // the router reads float32
+}
+
+int64_t activation_memory(const Settings& settings, int64_t element_bytes) {
+  const ModelConfig& config = settings.model;
+  const int64_t tokens = settings.training.per_device_train_batch_size * settings.training.max_seq_length;
+  int64_t all = 0, largest = 0;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const int64_t elements = layer_elements(config, layer);
+    all += elements;
+    largest = std::max(largest, elements);
+  }
+  if (settings.training.gradient_checkpointing) all = config.num_hidden_layers * config.hidden_size + largest;
+  const int64_t in_flight = largest;  // gradients of the layer being computed
+  const int64_t ends = 4 * config.hidden_size;
+  const int64_t logits = std::min(tokens, loss_chunk) * config.vocab_size * (element_bytes + 4);
+  return tokens * (all + in_flight + ends) * element_bytes + logits;
+}
+
+int64_t optimizer_memory(const Settings& settings) {
+  if (settings.training.optimizer != "muon") return 8 * count_parameters(settings.model).total;
+  ModelWeights unused;
+  int64_t bytes = 0;
+  for (const ParameterSlot& slot : parameter_layout(settings.model, unused)) {
+    const bool matrix = slot.kind == ParameterKind::matrix || slot.kind == ParameterKind::residual;
+    bytes += (matrix && slot.name != "lm_head.weight" ? 4 : 8) * slot.numel();
+  }
+  return bytes;
+}
+
+}  // namespace
+
+WeightMemory weight_memory(const ModelConfig& config) {
+  const ParameterCounts counts = count_parameters(config);
+  const int64_t hidden = config.hidden_size, width = config.intermediate_size;
+  const int64_t moe_layers = config.num_hidden_layers - config.num_dense_layers;
+  const int64_t packed = moe_layers * (mxfp4_bytes(config.num_experts, 2 * width, hidden) +
+                                       mxfp4_bytes(config.num_experts, hidden, width));
+  return {4 * counts.total, 2 * counts.total, 2 * (counts.total - counts.expert) + packed};
+}
+
+int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, int64_t element_bytes) {
+  int64_t tokens = 0;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const int64_t window = config.window(layer);
+    tokens += window == 0 ? length : std::min(length, 2 * window);
+  }
+  return 2 * batch * config.num_key_value_heads * config.head_dim * tokens * element_bytes;
+}
+
+TrainingMemory training_memory(const Settings& settings) {
+  const TrainingSettings& training = settings.training;
+  const int64_t parameters = count_parameters(settings.model).total;
+  const bool half = training.compute_type == "bfloat16";
+  const bool accumulated = training.gradient_accumulation_steps > 1;
+  TrainingMemory memory;
+  memory.weights = (half ? 6 : 4) * parameters;
+  memory.gradients = (half ? 2 : 4) * parameters + (accumulated ? 4 : 0) * parameters;
+  memory.optimizer = optimizer_memory(settings);
+  memory.average = training.ema_decay > 0 ? 4 * parameters : 0;
+  memory.activations = activation_memory(settings, half ? 2 : 4);
+  memory.program = program_bytes;
+  return memory;
+}
+
+int64_t usable_memory(const Settings& settings) {
+  if (settings.device.memory_limit > 0) return static_cast<int64_t>(settings.device.memory_limit * (int64_t{1} << 30));
+  return total_memory();
+}
+
+std::string memory_text(int64_t bytes) {
+  const bool large = bytes >= int64_t{1} << 30;
+  std::ostringstream text;
+  const double amount = static_cast<double>(bytes) / static_cast<double>(int64_t{1} << (large ? 30 : 20));
+  text << std::fixed << std::setprecision(amount < 100 ? 1 : 0) << amount << (large ? " GiB" : " MiB");
+  return text.str();
+}
+
+}  // namespace xinslm

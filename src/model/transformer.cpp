@@ -1,0 +1,129 @@
+#include "xinslm/model/transformer.h"
+
+#include <ATen/ATen.h>
+
+#include <tuple>
+
+#include "model/block.h"
+#include "model/check_pass.h"
+#include "model/dropout_seed.h"
+#include "xinslm/ops/attention.h"
+#include "xinslm/ops/dropout.h"
+#include "xinslm/ops/embedding.h"
+#include "xinslm/ops/linear.h"
+#include "xinslm/ops/moe.h"
+#include "xinslm/ops/rms_norm.h"
+#include "xinslm/ops/rotary.h"
+
+namespace xinslm {
+namespace {
+
+/// [B, T, heads * D] -> [B, heads, T, D]
+at::Tensor split_heads(const at::Tensor& x, int64_t head_dim) {
+  return x.unflatten(-1, {-1, head_dim}).transpose(1, 2);
+}
+
+at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x) {
+  const ModelConfig& config = pass.config;
+  at::Tensor query = split_heads(linear(x, w.query, w.query_bias), config.head_dim);
+  at::Tensor key = split_heads(linear(x, w.key, w.key_bias), config.head_dim);
+  at::Tensor value = split_heads(linear(x, w.value, w.value_bias), config.head_dim);
+  if (config.qk_norm) {
+    query = rms_norm(query, w.query_norm, config.rms_norm_eps);
+    key = rms_norm(key, w.key_norm, config.rms_norm_eps);
+  }
+  query = rotary(query, pass.cos, pass.sin);
+  key = rotary(key, pass.cos, pass.sin);
+  if (pass.kv_cache != nullptr) std::tie(key, value) = pass.kv_cache->append(layer, key, value);
+  const at::Tensor mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
+  return linear(mixed.transpose(1, 2).flatten(2), w.output, w.output_bias);
+}
+
+at::Tensor dense_mlp(const PassState& pass, const LayerWeights& w, const at::Tensor& x) {
+  return linear(swiglu(linear(x, w.gate_up, w.gate_up_bias), pass.config.swiglu_limit), w.down, w.down_bias);
+}
+
+at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x,
+                      BlockResult& result) {
+  const ModelConfig& config = pass.config;
+  const at::Tensor tokens = x.flatten(0, 1);  // [N, H]
+  const auto moe_layer = static_cast<size_t>(layer - config.num_dense_layers);
+  const at::Tensor bias = pass.router_bias.empty() ? at::Tensor() : pass.router_bias.at(moe_layer);
+  result.router_logits = linear(tokens.to(at::kFloat), w.router, w.router_bias);
+  const Routing routing =
+      moe_route(result.router_logits, pass.num_experts_per_tok, config.router_softmax == "before", bias);
+  result.chosen = routing.chosen;
+  const ExpertWeights experts{w.gate_up, w.gate_up_bias, w.down, w.down_bias};
+  return moe_experts(tokens, routing, experts, config.swiglu_limit).view_as(x);
+}
+
+}  // namespace
+
+BlockResult block(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x) {
+  const double eps = pass.config.rms_norm_eps;
+  const auto drop = [&](const at::Tensor& y, DropoutPlace place) {
+    return dropout(y, pass.hidden_dropout, dropout_seed(pass.dropout_seed, place, layer));
+  };
+  BlockResult result;
+  const at::Tensor attended = self_attention(pass, layer, w, rms_norm(x, w.input_norm, eps));
+  const at::Tensor middle = x + drop(attended, DropoutPlace::attention);
+  const at::Tensor normed = rms_norm(middle, w.mlp_norm, eps);
+  const at::Tensor mixed =
+      pass.config.is_moe(layer) ? expert_mlp(pass, layer, w, normed, result) : dense_mlp(pass, w, normed);
+  result.hidden = middle + drop(mixed, DropoutPlace::mlp);
+  return result;
+}
+
+at::Tensor Transformer::hidden_states(const at::Tensor& tokens, const ForwardOptions& options) const {
+  const at::AutoGradMode gradients(at::GradMode::is_enabled() && options.kv_cache == nullptr);
+  const PassState pass = begin_pass(tokens, options);
+  at::Tensor x = embed(tokens, options);
+  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    const bool checkpoint = options.gradient_checkpointing && at::GradMode::is_enabled();
+    const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+    const BlockResult result =
+        checkpoint ? checkpointed_block(pass, layer, weights, x) : block(pass, layer, weights, x);
+    x = result.hidden;
+    if (options.router_records != nullptr && result.chosen.defined()) {
+      options.router_records->push_back({result.router_logits, result.chosen});
+    }
+  }
+  if (options.kv_cache != nullptr) options.kv_cache->advance(tokens.size(1));
+  const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::output);
+  return dropout(rms_norm(x, weights_.norm, config_.rms_norm_eps), options.output_dropout, seed);
+}
+
+PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions& options) const {
+  check_pass(*this, tokens, options);
+  PassState pass;
+  pass.config = config_;
+  const int64_t first = options.kv_cache == nullptr ? 0 : options.kv_cache->length();
+  std::tie(pass.cos, pass.sin) = rotary_table(config_.rope, config_.head_dim, first, tokens.size(1), device_);
+  pass.document_ids = options.document_ids;
+  pass.num_experts_per_tok =
+      options.num_experts_per_tok > 0 ? options.num_experts_per_tok : config_.num_experts_per_tok;
+  if (options.router_bias != nullptr) pass.router_bias = *options.router_bias;
+  pass.hidden_dropout = options.hidden_dropout;
+  pass.dropout_seed = options.dropout_seed;
+  pass.kv_cache = options.kv_cache;
+  return pass;
+}
+
+/// Looks the tokens up, [B, T, H]. Word dropout hides all places of a word at once (Gal & Ghahramani 2016).
+at::Tensor Transformer::embed(const at::Tensor& tokens, const ForwardOptions& options) const {
+  at::Tensor x = xinslm::embedding(weights_.embedding, tokens.to(device_));
+  if (options.word_dropout > 0) {
+    const at::Tensor words = at::ones({config_.vocab_size}, x.options().requires_grad(false));
+    const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::words);
+    x = x * dropout(words, options.word_dropout, seed).index({tokens.to(device_)}).unsqueeze(-1);
+  }
+  return dropout(x, options.input_dropout, dropout_seed(options.dropout_seed, DropoutPlace::input));
+}
+
+at::Tensor Transformer::logits(const at::Tensor& hidden) const {
+  const at::Tensor raw = linear(hidden, head_weight(), at::Tensor()).to(at::kFloat);
+  const double cap = config_.logit_softcap;
+  return cap > 0 ? (raw / cap).tanh() * cap : raw;
+}
+
+}  // namespace xinslm

@@ -1,0 +1,170 @@
+#pragma once
+// Vectors of the compiler's own (GCC and clang), as wide as the instruction set being compiled for. Everything is in the
+// namespace of that set, and nothing here is shared with code compiled for another.
+#include <stdint.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#define XINSLM_INLINE inline __attribute__((always_inline))
+
+namespace xinslm::XINSLM_ISA {
+
+#if defined(__AVX512F__)
+constexpr int lanes = 16;
+#elif defined(__AVX2__)
+constexpr int lanes = 8;
+#else
+constexpr int lanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * lanes)));
+typedef int32_t IntVec __attribute__((vector_size(4 * lanes)));
+typedef uint32_t WordVec __attribute__((vector_size(4 * lanes)));
+typedef uint16_t HalfVec __attribute__((vector_size(2 * lanes)));
+
+/// The bits of a bfloat16.
+using Bfloat16 = uint16_t;
+
+template <class To, class From>
+XINSLM_INLINE To bits_as(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+template <class T>
+XINSLM_INLINE T smaller(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+XINSLM_INLINE T larger(T a, T b) {
+  return a < b ? b : a;
+}
+
+XINSLM_INLINE Vec all(float x) { return x - Vec{}; }
+XINSLM_INLINE IntVec all_int(int32_t x) { return x - IntVec{}; }
+XINSLM_INLINE Vec select(IntVec mask, Vec yes, Vec no) { return mask ? yes : no; }
+
+XINSLM_INLINE IntVec lane_numbers() {
+  IntVec v;
+  for (int i = 0; i < lanes; ++i) v[i] = i;
+  return v;
+}
+
+XINSLM_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+XINSLM_INLINE Vec load(const Bfloat16* p) {
+  HalfVec h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return bits_as<Vec>(__builtin_convertvector(h, WordVec) << 16);
+}
+
+/// To the nearest bfloat16, ties to even; NaN stays NaN.
+XINSLM_INLINE HalfVec round_to_bfloat16(Vec v) {
+#ifdef __AVX512BF16__
+  return bits_as<HalfVec>(_mm512_cvtneps_pbh(bits_as<__m512>(v)));
+#else
+  const WordVec word = bits_as<WordVec>(v);
+  const WordVec rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;
+  return __builtin_convertvector((v != v) ? WordVec{} + 0x7fc0 : rounded, HalfVec);
+#endif
+}
+
+XINSLM_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+XINSLM_INLINE void store(Bfloat16* p, Vec v) {
+  const HalfVec h = round_to_bfloat16(v);
+  __builtin_memcpy(p, &h, sizeof h);
+}
+
+/// The first count < lanes values, the rest zero.
+template <class T>
+XINSLM_INLINE Vec load_part(const T* p, int64_t count) {
+  T part[lanes] = {};
+  for (int64_t i = 0; i < count; ++i) part[i] = p[i];
+  return load(part);
+}
+template <class T>
+XINSLM_INLINE void store_part(T* p, Vec v, int64_t count) {
+  T part[lanes];
+  store(part, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = part[i];
+}
+
+/// Calls body(first, load, store) for each vector of [0, size): the load and store given do the partial last one right.
+struct WholeVector {
+  template <class T>
+  XINSLM_INLINE Vec operator()(const T* p) const {
+    return load(p);
+  }
+  template <class T>
+  XINSLM_INLINE void operator()(T* p, Vec v) const {
+    store(p, v);
+  }
+};
+struct PartVector {
+  int64_t count;
+  template <class T>
+  XINSLM_INLINE Vec operator()(const T* p) const {
+    return load_part(p, count);
+  }
+  template <class T>
+  XINSLM_INLINE void operator()(T* p, Vec v) const {
+    store_part(p, v, count);
+  }
+};
+template <class Body>
+XINSLM_INLINE void for_vectors(int64_t size, const Body& body) {
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) body(i, WholeVector{});
+  if (i < size) body(i, PartVector{size - i});
+}
+
+XINSLM_INLINE float sum(Vec v) {
+  float part[lanes];
+  store(part, v);
+  for (int width = lanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+  }
+  return part[0];
+}
+XINSLM_INLINE float maximum(Vec v) {
+  float part[lanes];
+  store(part, v);
+  for (int width = lanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) part[i] = larger(part[i], part[i + width]);
+  }
+  return part[0];
+}
+/// NaN in `a` gives b: use where only numbers are compared.
+XINSLM_INLINE Vec larger_of(Vec a, Vec b) { return select(a > b, a, b); }
+XINSLM_INLINE Vec smaller_of(Vec a, Vec b) { return select(a < b, a, b); }
+
+/// e^x within 2 units in the last place; 0 below -87.3, e^88.37 above 88.37, NaN stays NaN. Range reduction by ln 2 in
+/// two parts (Cody & Waite 1980), then a polynomial of degree 6.
+XINSLM_INLINE Vec exponential(Vec x) {
+  const Vec clamped = select(x > 88.37f, all(88.37f), x);
+  const Vec shifted = clamped * 1.44269504089f + 12582912.0f;  // 1.5 * 2^23: the sum's low bits are the rounded value
+  const Vec n = shifted - 12582912.0f;
+  const Vec r = clamped - n * 0.693359375f - n * -2.12194440e-4f;
+  Vec p = all(1.0f / 720);
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const IntVec exponent = (bits_as<IntVec>(shifted) - 0x4b400000 + 127) << 23;
+  return select(x < -87.3f, Vec{}, p * bits_as<Vec>(exponent));
+}
+
+XINSLM_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
+
+/// tanh x, within 2e-7 of the true value (not relative to it).
+XINSLM_INLINE Vec hyperbolic_tangent(Vec x) { return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f); }
+
+}  // namespace xinslm::XINSLM_ISA

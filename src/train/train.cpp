@@ -1,0 +1,101 @@
+#include "xinslm/train/train.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "train/prepare.h"
+#include "xinslm/core/device.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/file.h"
+#include "xinslm/core/log.h"
+#include "xinslm/core/machine.h"
+#include "xinslm/model/estimate.h"
+#include "xinslm/model/load.h"
+
+namespace fs = std::filesystem;
+
+namespace xinslm {
+namespace {
+
+/// Where the weights of the run come from: a checkpoint, another model, or nowhere yet.
+fs::path weights_folder(const TrainRequest& request) {
+  if (!request.resume) return request.init;
+  const auto checkpoint = request.run.latest_checkpoint();
+  if (!checkpoint) data_error(request.run.root.string(), ": has no checkpoint to resume from");
+  return *checkpoint;
+}
+
+/// Float32 weights that may be written to.
+Transformer make_masters(const ModelConfig& config, const fs::path& source, at::Device device, int64_t seed) {
+  if (source.empty()) return Transformer(config, device, at::kFloat, static_cast<uint64_t>(seed));
+  Transformer masters(config, device, at::kFloat);
+  const Transformer loaded = load_model(source, device, at::kFloat);
+  for (const auto& [name, value] : loaded.parameters()) masters.set_parameter(name, value.clone());
+  return masters;
+}
+
+at::ScalarType compute_type(const TrainRequest& request, const fs::path& checkpoint, at::Device device) {
+  const std::string& asked = request.settings.training.compute_type;
+  // The measurement may come out differently today; the run goes on as it began.
+  if (request.resume && asked == "auto") {
+    return choose_compute_type(read_trainer_state(checkpoint).compute_type, device);
+  }
+  return choose_compute_type(asked, device);
+}
+
+void describe_job(const TrainingJob& job) {
+  const ParameterCounts counts = count_parameters(job.masters.config());
+  const auto millions = [](int64_t count) { return std::round(static_cast<double>(count) / 1e4) / 100; };
+  log::info(cat("model: ", millions(counts.total), " M parameters, ", millions(counts.active), " M active a token"));
+  log::info(cat("data: ", job.data.train_size.documents, " documents, ", job.data.train_size.tokens,
+                " tokens to train on, ", job.data.validation_size.tokens, " held out"));
+  std::string speed;
+  if (job.peak_flops > 0) speed = cat(", matrix products at ", std::round(job.peak_flops / 1e9), " GF/s");
+  log::info(cat("computing in ", job.compute_type == at::kBFloat16 ? "bfloat16" : "float32", " on ",
+                job.masters.device().str(), ", ", at::get_num_threads(), " threads", speed));
+}
+
+}  // namespace
+
+TrainingOutcome train(const TrainRequest& request) {
+  Settings settings = request.settings;
+  configure_threads(static_cast<int>(settings.device.threads));
+  const at::Device device = choose_device(settings.device.device);
+  if (!request.resume) check_new_run(request.run, request.replace);
+  const fs::path source = weights_folder(request);
+  if (!source.empty()) take_architecture(settings, source, request.resume);
+  require_training_memory(settings);
+  const auto tokenizer = open_tokenizer(settings, source);
+  take_vocabulary(settings, *tokenizer, !source.empty());
+  require_training_memory(settings);  // again: the vocabulary may have grown
+  TrainingData data = open_training_data(settings, tokenizer);
+  const at::ScalarType type = compute_type(request, source, device);
+  TrainingJob job{.settings = settings,
+                  .run = request.run,
+                  .tokenizer = tokenizer,
+                  .data = std::move(data),
+                  .masters = make_masters(settings.model, source, device, settings.training.seed),
+                  .compute_type = type,
+                  .peak_flops = measure_matmul_flops(type, device)};
+  describe_job(job);
+  Trainer trainer(std::move(job));
+  if (request.resume) {
+    trainer.resume(source);
+    if (trainer.done() && request.run.finished()) {
+      usage_error(request.run.root.string(), ": this run is finished after ", trainer.state().step,
+                  " steps; to train longer give a larger training.max_steps, training.num_train_epochs or ",
+                  "training.max_minutes with --set, or start another run with --init ", request.run.model().string());
+    }
+    log::info(cat("going on after step ", trainer.state().step));
+  } else if (request.replace) {
+    clear_run(request.run);
+  }
+  settings.training.output_dir = request.run.root.string();
+  write_file(request.run.settings(), dump_settings(settings));
+  return trainer.run();
+}
+
+}  // namespace xinslm

@@ -1,0 +1,124 @@
+#include "train/train_step.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "xinslm/core/random.h"
+#include "xinslm/ops/linear_cross_entropy.h"
+#include "xinslm/train/balance.h"
+#include "xinslm/train/expert_health.h"
+
+namespace xinslm {
+namespace {
+
+// What a random stream is for; part of its key.
+enum Purpose : uint64_t { experts_purpose = 0x657870, dropout_purpose = 0x64726f };
+
+ForwardOptions forward_options(const Batch& batch, const TrainingSettings& settings, const StepPlan& plan,
+                               uint64_t index, at::Device device, std::vector<RouterRecord>& records) {
+  ForwardOptions options;
+  options.num_experts_per_tok = plan.experts;
+  if (batch.document_ids.defined()) options.document_ids = batch.document_ids.to(device);
+  options.gradient_checkpointing = settings.gradient_checkpointing;
+  options.word_dropout = settings.word_dropout;
+  options.input_dropout = settings.input_dropout;
+  options.hidden_dropout = settings.hidden_dropout;
+  options.output_dropout = settings.output_dropout;
+  options.dropout_seed =
+      mix_seed({static_cast<uint64_t>(settings.seed), dropout_purpose, static_cast<uint64_t>(plan.step), index});
+  options.router_records = &records;
+  options.router_bias = plan.router_bias;
+  return options;
+}
+
+/// The router's losses of one batch, summed over the layers, and what is watched of it.
+struct RouterLosses {
+  at::Tensor balance, z;       // scalars; undefined without MoE layers
+  at::Tensor counts, entropy;  // [L, E], [L]
+};
+
+RouterLosses router_losses(const std::vector<RouterRecord>& records, int64_t num_experts) {
+  RouterLosses losses;
+  std::vector<at::Tensor> balance, z, counts, entropy;
+  for (const RouterRecord& record : records) {
+    counts.push_back(count_assignments(record.chosen, num_experts));
+    balance.push_back(load_balancing_loss(record.router_logits, counts.back()));
+    z.push_back(router_z_loss(record.router_logits));
+    entropy.push_back(router_entropy(record.router_logits));
+  }
+  if (records.empty()) return losses;
+  losses.balance = at::stack(balance).sum();
+  losses.z = at::stack(z).sum();
+  losses.counts = at::stack(counts);
+  losses.entropy = at::stack(entropy);
+  return losses;
+}
+
+void add_to(at::Tensor& sum, const at::Tensor& term) {
+  if (term.defined()) sum = sum.defined() ? sum + term.detach() : term.detach();
+}
+
+}  // namespace
+
+bool StepResult::finite() const {
+  return std::isfinite(loss_sum) && std::isfinite(gradient_norm);
+}
+double StepResult::loss() const {
+  return loss_sum / static_cast<double>(std::max<int64_t>(1, target_tokens));
+}
+
+int64_t draw_experts(const ModelConfig& config, uint64_t seed, int64_t step) {
+  if (!config.elastic_top_k) return config.num_experts_per_tok;
+  RandomStream random({seed, experts_purpose, static_cast<uint64_t>(step)});
+  if (random.uniform() < 0.5) return config.num_experts_per_tok;
+  const int64_t most = std::min(2 * config.num_experts_per_tok, config.num_experts);
+  return 1 + static_cast<int64_t>(random.below(static_cast<uint64_t>(most)));
+}
+
+StepResult compute_gradients(const Transformer& model, const std::vector<Batch>& batches,
+                             const TrainingSettings& settings, const StepPlan& plan, Gradients& gradients) {
+  StepResult result;
+  for (const Batch& batch : batches) {
+    result.tokens += batch.tokens.numel();
+    result.target_tokens += batch.target_tokens;
+    result.target_bytes += batch.target_bytes;
+  }
+  // The router's losses are means; in a sum over tokens each batch's share of them weighs as many tokens.
+  const double router_weight = static_cast<double>(result.target_tokens) / static_cast<double>(batches.size());
+  at::Tensor loss_sum, balance_sum, z_sum;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const Batch& batch = batches[i];
+    std::vector<RouterRecord> records;
+    const ForwardOptions options = forward_options(batch, settings, plan, i, model.device(), records);
+    const at::Tensor hidden = model.hidden_states(batch.tokens.to(model.device()), options);
+    const at::Tensor loss = linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head_weight(),
+                                                 batch.targets.to(model.device()).reshape(-1), settings.label_smoothing,
+                                                 model.config().logit_softcap);
+    const RouterLosses router = router_losses(records, model.config().num_experts);
+    at::Tensor objective = loss;
+    if (router.balance.defined()) {
+      objective = objective + router.balance * (settings.router_aux_loss_coef * router_weight) +
+                  router.z * (settings.router_z_loss_coef * router_weight);
+    }
+    objective.backward();
+    gradients.collect();
+    add_to(loss_sum, loss);
+    add_to(balance_sum, router.balance);
+    add_to(z_sum, router.z);
+    add_to(result.expert_counts, router.counts);
+    add_to(result.router_entropy, router.entropy);
+  }
+  result.loss_sum = loss_sum.item<double>();
+  result.gradient_norm = gradients.norm() / static_cast<double>(std::max<int64_t>(1, result.target_tokens));
+  if (balance_sum.defined()) {
+    const double terms = static_cast<double>(result.router_entropy.numel()) * static_cast<double>(batches.size());
+    result.balance_loss = balance_sum.item<double>() / terms;
+    result.z_loss = z_sum.item<double>() / terms;
+    result.router_entropy = result.router_entropy / static_cast<double>(batches.size());
+  }
+  return result;
+}
+
+}  // namespace xinslm

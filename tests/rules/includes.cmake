@@ -1,0 +1,38 @@
+# A layer includes only itself and the layers before it in LAYERS; spdlog is included in core/log.cpp alone.
+cmake_minimum_required(VERSION 3.25)
+set(problems)
+set(known)
+foreach(layer IN LISTS LAYERS)
+  list(APPEND known ${layer})
+  file(GLOB_RECURSE files ${SOURCE}/src/${layer}/*.cpp ${SOURCE}/src/${layer}/*.h ${SOURCE}/src/${layer}/*.inc
+       ${SOURCE}/include/xinslm/${layer}/*.h)
+  foreach(file IN LISTS files)
+    file(STRINGS ${file} includes REGEX "^[ \t]*#[ \t]*include")
+    file(RELATIVE_PATH name ${SOURCE} ${file})
+    foreach(line IN LISTS includes)
+      if(line MATCHES "include[ \t]*[\"<](xinslm/)?([a-z]+)/" AND CMAKE_MATCH_2 IN_LIST LAYERS AND
+         NOT CMAKE_MATCH_2 IN_LIST known)
+        list(APPEND problems "${name} looks up to ${CMAKE_MATCH_2}: ${line}")
+      endif()
+      if(line MATCHES "[\"<]spdlog/" AND NOT name STREQUAL "src/core/log.cpp")
+        list(APPEND problems "${name} includes spdlog, which belongs in src/core/log.cpp alone: ${line}")
+      endif()
+      if(line MATCHES "[\"<]torch/torch\\.h")
+        list(APPEND problems "${name} includes torch/torch.h, half a minute of compiling: ${line}")
+      endif()
+    endforeach()
+  endforeach()
+endforeach()
+
+# Every folder is a layer, so that nothing escapes the check.
+file(GLOB folders RELATIVE ${SOURCE}/src ${SOURCE}/src/*)
+foreach(folder IN LISTS folders)
+  if(IS_DIRECTORY ${SOURCE}/src/${folder} AND NOT folder IN_LIST LAYERS)
+    list(APPEND problems "src/${folder} is not a layer of src/CMakeLists.txt")
+  endif()
+endforeach()
+
+if(problems)
+  list(JOIN problems "\n  " text)
+  message(FATAL_ERROR "The include rule is broken:\n  ${text}")
+endif()

@@ -1,0 +1,77 @@
+#include "xinslm/cli/chat_shell.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "unit/generate/byte_tokenizer.h"
+
+namespace xinslm::cli {
+namespace {
+
+class ChatShellTest : public ::testing::Test {
+ protected:
+  static GenerateOptions options() {
+    GenerateOptions options;
+    options.max_tokens = 5;
+    return options;
+  }
+
+  /// What a line makes the shell note.
+  std::string note(const std::string& line) {
+    notes.str("");
+    EXPECT_TRUE(shell.handle(line));
+    return notes.str();
+  }
+
+  Transformer model = tiny_model();
+  ChatSession session{model, std::make_shared<ByteTokenizer>(), true};
+  std::ostringstream out, notes;
+  ChatShell shell{session, options(), out, notes};
+};
+
+TEST_F(ChatShellTest, AnswersGoToTheOutputOneLineEach) {
+  shell.handle("hello");
+  EXPECT_TRUE(out.str().ends_with("\n"));
+  EXPECT_EQ(session.messages().size(), 2u);
+}
+
+TEST_F(ChatShellTest, HelpListsEveryCommand) {
+  const std::string help = note("/help");
+  for (const char* name : {"/help", "/system", "/effort", "/temp", "/top_p", "/experts", "/retry", "/undo", "/reset",
+                           "/save", "/load", "/stats", "/quit"}) {
+    EXPECT_NE(help.find(name), std::string::npos) << name;
+  }
+}
+
+TEST_F(ChatShellTest, CommandsChangeTheOptions) {
+  note("/temp 0.25");
+  note("/top_p 0.5");
+  note("/experts 3");
+  EXPECT_EQ(shell.options().sampling.temperature, 0.25);
+  EXPECT_EQ(shell.options().sampling.top_p, 0.5);
+  EXPECT_EQ(shell.options().num_experts_per_tok, 3);
+  note("/effort high");
+  EXPECT_EQ(shell.options().num_experts_per_tok, 4);
+  EXPECT_EQ(session.effort(), "high");
+}
+
+TEST_F(ChatShellTest, MistakesAreToldAndChangeNothing) {
+  EXPECT_NE(note("/temp hot").find("not a number"), std::string::npos);
+  EXPECT_NE(note("/temp -1").find("temperature is -1"), std::string::npos);
+  EXPECT_NE(note("/experts 9").find("1 to 4"), std::string::npos);
+  EXPECT_NE(note("/effort huge").find("huge"), std::string::npos);
+  EXPECT_NE(note("/rest").find("/reset"), std::string::npos);
+  EXPECT_NE(note("/retry").find("no answer"), std::string::npos);
+  EXPECT_NE(note("/load /nonexistent/file").find("/nonexistent/file"), std::string::npos);
+  EXPECT_EQ(shell.options().sampling.temperature, GenerateOptions().sampling.temperature);
+  EXPECT_TRUE(session.messages().empty());
+}
+
+TEST_F(ChatShellTest, QuitEnds) {
+  EXPECT_TRUE(shell.handle("   "));
+  EXPECT_FALSE(shell.handle("/quit"));
+}
+
+}  // namespace
+}  // namespace xinslm::cli

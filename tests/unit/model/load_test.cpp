@@ -1,0 +1,116 @@
+#include "xinslm/model/load.h"
+
+#include "unit/format/temporary_folder.h"
+#include "unit/model/small_model.h"
+#include "xinslm/core/file.h"
+#include "xinslm/core/json.h"
+#include "xinslm/format/model_folder.h"
+
+using namespace xinslm;
+
+namespace {
+
+/// Stands for a tokenizer whose only file is a name.
+class NoTokenizer : public Tokenizer {
+ public:
+  int64_t vocab_size() const override { return 61; }
+  std::vector<TokenId> encode(std::string_view, bool) const override { return {}; }
+  std::string token_bytes(TokenId) const override { return ""; }
+  std::optional<TokenId> special_id(std::string_view) const override { return std::nullopt; }
+  bool is_special(TokenId) const override { return false; }
+  void save(const std::filesystem::path& folder) const override { write_file(folder / "tokenizer.model", "words"); }
+  std::string fingerprint() const override { return "none"; }
+};
+
+class LoadModel : public TemporaryFolder {
+ protected:
+  void save(const Transformer& model) const { save_model(folder_, model, NoTokenizer()); }
+  void change_weights(const std::function<void(NamedTensors&)>& change) const {
+    NamedTensors weights;
+    for (const auto& [name, tensor] : read_weights(folder_)) weights.emplace_back(name, tensor.clone());
+    change(weights);
+    write_weights(folder_, weights);
+  }
+  std::string problem() const {
+    const std::string message = data_error_of([&] { load_model(folder_, at::kCPU, at::kFloat); });
+    EXPECT_TRUE(contains(message, folder_.string())) << message;
+    return message;
+  }
+};
+
+TEST_F(LoadModel, GivesBackWhatWasSaved) {
+  for (const bool departures : {false, true}) {
+    ModelConfig config = small_config();
+    config.tie_word_embeddings = config.qk_norm = departures;
+    config.num_dense_layers = departures ? 2 : 0;
+    const Transformer model = small_model(config);
+    save(model);
+    const Transformer again = load_model(folder_, at::kCPU, at::kFloat);
+    EXPECT_EQ(again.parameters().size(), model.parameters().size());
+    EXPECT_TRUE(at::equal(again.hidden_states(some_tokens(1, 20)), model.hidden_states(some_tokens(1, 20))));
+  }
+  EXPECT_EQ(read_file(folder_ / "tokenizer.model"), "words");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "generation_config.json"));
+}
+
+TEST_F(LoadModel, WeightsStayMappedUntilTheyAreToLearn) {
+  save(small_model());
+  Transformer model = load_model(folder_, at::kCPU, at::kFloat);
+  for (const auto& [name, tensor] : model.parameters()) EXPECT_FALSE(tensor.storage().resizable()) << name;
+  model.require_grad(true);
+  const at::NoGradGuard no_gradients;
+  for (const auto& [name, tensor] : model.parameters()) {
+    EXPECT_TRUE(tensor.is_leaf() && tensor.requires_grad()) << name;
+    at::Tensor(tensor).add_(1);  // would end the program on a read-only page
+  }
+}
+
+TEST_F(LoadModel, ConvertsBetweenFloat32AndBfloat16) {
+  const Transformer model(small_config(), at::kCPU, at::kBFloat16, 1);
+  save(model);
+  EXPECT_EQ(read_json(folder_ / "config.json")["dtype"], "bfloat16");
+  const Transformer wide = load_model(folder_, at::kCPU, at::kFloat);
+  for (size_t i = 0; i < wide.parameters().size(); ++i) {
+    EXPECT_EQ(wide.parameters()[i].second.scalar_type(), at::kFloat);
+    EXPECT_TRUE(at::equal(wide.parameters()[i].second, model.parameters()[i].second.to(at::kFloat)));
+  }
+  const Transformer narrow = load_model(folder_, at::kCPU, at::kBFloat16);
+  EXPECT_EQ(parameter(narrow, "model.norm.weight").scalar_type(), at::kFloat);
+  EXPECT_EQ(parameter(narrow, "lm_head.weight").scalar_type(), at::kBFloat16);
+}
+
+TEST_F(LoadModel, NamesWhatIsMissingMisshapenOrForeign) {
+  save(small_model());
+  change_weights([](NamedTensors& weights) { weights.erase(weights.begin() + 3); });
+  EXPECT_TRUE(contains(problem(), " is missing"));
+  save(small_model());
+  change_weights([](NamedTensors& weights) { weights[0].second = at::zeros({60, 32}); });
+  EXPECT_TRUE(contains(problem(), "is [60, 32], expected [61, 32]")) << problem();
+  save(small_model());
+  change_weights([](NamedTensors& weights) { weights.emplace_back("model.layers.9.extra", at::zeros({1})); });
+  EXPECT_TRUE(contains(problem(), "model.layers.9.extra does not belong"));
+  save(small_model());
+  change_weights([](NamedTensors& weights) {
+    weights.emplace_back("model.layers.0.mlp.experts.gate_up_proj_blocks", at::zeros({1}, at::kByte));
+  });
+  EXPECT_TRUE(contains(problem(), "MXFP4"));
+  save(small_model());
+  change_weights([](NamedTensors& weights) { weights[0].second = at::zeros({61, 32}, at::kLong); });
+  EXPECT_TRUE(contains(problem(), "expected floating point"));
+}
+
+TEST_F(LoadModel, AStoredTiedHeadIsPassedOver) {
+  ModelConfig config = small_config();
+  config.tie_word_embeddings = true;
+  const Transformer model = small_model(config);
+  save(model);
+  change_weights([](NamedTensors& weights) { weights.emplace_back("lm_head.weight", weights[0].second.clone()); });
+  EXPECT_EQ(load_model(folder_, at::kCPU, at::kFloat).parameters().size(), model.parameters().size());
+}
+
+TEST_F(LoadModel, AMissingFolderIsNamed) {
+  const auto nowhere = folder_ / "nowhere";
+  EXPECT_TRUE(contains(data_error_of([&] { load_model(nowhere, at::kCPU, at::kFloat); }), "nowhere"));
+}
+
+}  // namespace
