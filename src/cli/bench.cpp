@@ -69,6 +69,11 @@ Settings needed_run_settings(const fs::path& model) {
   return *std::move(settings);
 }
 
+/// The name that --dtype takes.
+std::string type_name(at::ScalarType type) {
+  return type == at::kBFloat16 ? "bfloat16" : type == at::kHalf ? "float16" : "float32";
+}
+
 /// What the work gives, with a progress line while it lasts.
 template <class Work>
 auto with_progress(const std::string& name, const Work& work) {
@@ -81,7 +86,7 @@ class Bench {
  public:
   explicit Bench(const BenchOptions& options) : options_(options), open_(open_model(options.model)) {
     json_ = {{"model", open_.folder.string()},
-             {"dtype", at::toString(open_.model.type())},
+             {"dtype", type_name(open_.model.type())},
              {"device", open_.model.device().str()},
              {"threads", at::get_num_threads()},
              {"processor", processor_name()}};

@@ -79,7 +79,9 @@ const std::vector<Isa>& supported_isas() {
   return found;
 }
 
-Isa active_isa() { return active().load(std::memory_order_relaxed); }
+Isa active_isa() {
+  return active().load(std::memory_order_relaxed);
+}
 
 void set_active_isa(Isa isa) {
   if (!is_supported(isa)) {

@@ -19,34 +19,43 @@ int64_t mxfp4_bytes(int64_t experts, int64_t rows, int64_t columns) {
   return experts * rows * ((columns + mxfp4_block - 1) / mxfp4_block) * mxfp4_block_bytes;
 }
 
-/// What one layer's backward pass needs of its forward pass, in elements a token.
-int64_t layer_elements(const ModelConfig& config, int64_t layer) {
+/// Experts that a token visits at most in training.
+int64_t chosen_experts(const ModelConfig& config) {
+  const int64_t trained = config.num_experts_per_tok;
+  return config.elastic_top_k ? std::min(2 * trained, config.num_experts) : trained;
+}
+
+/// Elements a token that one layer keeps for its backward pass.
+int64_t kept_elements(const ModelConfig& config, int64_t layer) {
   const int64_t hidden = config.hidden_size;
   const int64_t queries = config.num_attention_heads * config.head_dim;
   const int64_t keys = config.num_key_value_heads * config.head_dim;
   const int64_t residual_and_normed = 4 * hidden;
   const int64_t attention = 3 * queries + 2 * keys;  // query, result, its copy for the projection; key, value
-  if (!config.is_moe(layer)) return residual_and_normed + attention + 3 * config.dense_width();
-  const int64_t trained = config.num_experts_per_tok;
-  const int64_t chosen = config.elastic_top_k ? std::min(2 * trained, config.num_experts) : trained;
-  const int64_t experts = chosen * (3 * config.intermediate_size + 2 * hidden);  // gate, linear, product; in and out
-  return residual_and_normed + attention + experts + 2 * hidden;                 // the router reads float32
+  const int64_t common = residual_and_normed + attention;
+  if (!config.is_moe(layer)) return common + 3 * config.dense_width();                 // gate and linear, product
+  return common + 2 * hidden + 2 * chosen_experts(config) * config.intermediate_size;  // the router's float32 input
+}
+
+/// Elements a token that the experts' backward pass holds for a moment: both gradients, the product, input and output.
+int64_t moment_elements(const ModelConfig& config, int64_t layer) {
+  if (!config.is_moe(layer)) return 3 * config.dense_width() + 2 * config.hidden_size;
+  return chosen_experts(config) * (3 * config.intermediate_size + 2 * config.hidden_size);
 }
 
 int64_t activation_memory(const Settings& settings, int64_t element_bytes) {
   const ModelConfig& config = settings.model;
   const int64_t tokens = settings.training.per_device_train_batch_size * settings.training.max_seq_length;
-  int64_t all = 0, largest = 0;
+  int64_t all = 0, largest = 0, moment = 0;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const int64_t elements = layer_elements(config, layer);
-    all += elements;
-    largest = std::max(largest, elements);
+    all += kept_elements(config, layer);
+    largest = std::max(largest, kept_elements(config, layer));
+    moment = std::max(moment, kept_elements(config, layer) + moment_elements(config, layer));
   }
   if (settings.training.gradient_checkpointing) all = config.num_hidden_layers * config.hidden_size + largest;
-  const int64_t in_flight = largest;  // gradients of the layer being computed
-  const int64_t ends = 4 * config.hidden_size;
+  const int64_t ends = 4 * config.hidden_size;  // embedded input, last hidden states and their gradients
   const int64_t logits = std::min(tokens, loss_chunk) * config.vocab_size * (element_bytes + 4);
-  return tokens * (all + in_flight + ends) * element_bytes + logits;
+  return tokens * (all + moment + ends) * element_bytes + logits;
 }
 
 int64_t optimizer_memory(const Settings& settings) {

@@ -20,6 +20,11 @@ void check_float(const std::string& name, const at::Tensor& tensor) {
                     : ", expected floating point");
 }
 
+std::string type_name(at::ScalarType type) {
+  if (type == at::kBFloat16) return "bfloat16";
+  return type == at::kHalf ? "float16" : "float32";
+}
+
 void set_all(Transformer& model, const NamedTensors& weights) {
   const bool tied = model.config().tie_word_embeddings;
   for (const auto& [name, tensor] : weights) {
@@ -52,7 +57,7 @@ Transformer load_model(const fs::path& folder, at::Device device, at::ScalarType
 }
 
 void save_model(const fs::path& folder, const Transformer& model, const Tokenizer& tokenizer) {
-  write_model_config(folder, model.config(), model.type() == at::kBFloat16 ? "bfloat16" : "float32");
+  write_model_config(folder, model.config(), type_name(model.type()));
   write_generation_config(folder, model.config());
   write_weights(folder, model.parameters());
   tokenizer.save(folder);

@@ -76,6 +76,10 @@ std::vector<MemoryRemedy> memory_remedies(const Settings& settings, int64_t avai
                [](Settings& s, int64_t value) { s.training.per_device_train_batch_size = value; });
   search.lower("training.max_seq_length", training.max_seq_length, 16,
                [](Settings& s, int64_t value) { s.training.max_seq_length = value; });
+  if (training.gradient_accumulation_steps > 1) {
+    search.take("training.gradient_accumulation_steps=1",
+                [](Settings& s) { s.training.gradient_accumulation_steps = 1; });
+  }
   search.lower("model.num_hidden_layers", settings.model.num_hidden_layers, 1, [](Settings& s, int64_t value) {
     s.model.num_hidden_layers = value;
     s.model.num_dense_layers = std::min(s.model.num_dense_layers, value);

@@ -21,8 +21,9 @@ at::Tensor writable(const at::Tensor& tensor) {
 
 Transformer::Transformer(const ModelConfig& config, at::Device device, at::ScalarType type)
     : config_(config), device_(device), type_(type) {
-  if (type != at::kFloat && type != at::kBFloat16) {
-    usage_error("a model computes in float32 or bfloat16, not in ", type);
+  const bool half = type == at::kBFloat16 || (type == at::kHalf && !device.is_cpu());
+  if (type != at::kFloat && !half) {
+    usage_error("a model on ", device, " computes in float32 or bfloat16, not in ", type);
   }
   validate(config, "model");
   for (const ParameterSlot& slot : parameter_layout(config_, weights_))

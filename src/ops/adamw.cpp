@@ -31,7 +31,9 @@ AdamWFactors factors_of(const AdamWStep& s) {
   return f;
 }
 
-bool is_dense_float(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous(); }
+bool is_dense_float(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
+}
 
 }  // namespace
 
@@ -40,11 +42,11 @@ void adamw_step(const at::Tensor& master, const at::Tensor& gradient, const at::
   require(step.step >= 1, "adamw_step: step is ", step.step, "; the first is 1");
   require(master.sizes() == gradient.sizes() && master.sizes() == first.sizes() && master.sizes() == second.sizes() &&
               (!compute.defined() || compute.sizes() == master.sizes()),
-          "adamw_step: master is ", master.sizes(), ", gradient ", gradient.sizes(), ", moments ", first.sizes(), " and ",
-          second.sizes(), "; they must agree");
-  const bool fast = is_dense_float(master) && is_dense_float(first) && is_dense_float(second) && is_fast(gradient) &&
-                    (!compute.defined() ||
-                     (compute.is_cpu() && compute.scalar_type() == at::kBFloat16 && compute.is_contiguous()));
+          "adamw_step: master is ", master.sizes(), ", gradient ", gradient.sizes(), ", moments ", first.sizes(),
+          " and ", second.sizes(), "; they must agree");
+  const bool fast =
+      is_dense_float(master) && is_dense_float(first) && is_dense_float(second) && is_fast(gradient) &&
+      (!compute.defined() || (compute.is_cpu() && compute.scalar_type() == at::kBFloat16 && compute.is_contiguous()));
   if (!fast) return adamw_step_ref(master, gradient, first, second, compute, step);
   const at::Tensor grad = gradient.contiguous();
   const AdamWFactors factors = factors_of(step);

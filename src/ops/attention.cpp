@@ -40,10 +40,10 @@ void check(const at::Tensor& query, const at::Tensor& key, const at::Tensor& val
           ", expected [B, Q, T, D] and [B, K, S, D]");
   require(key.sizes() == value.sizes(), "attention: key is ", key.sizes(), ", value ", value.sizes(),
           "; they must agree");
-  require(query.size(0) == key.size(0) && query.size(3) == key.size(3), "attention: query is ", query.sizes(),
-          ", key ", key.sizes(), "; batch and head width must agree");
-  require(key.size(1) > 0 && query.size(1) % key.size(1) == 0, "attention: ", key.size(1),
-          " key heads do not divide ", query.size(1), " query heads");
+  require(query.size(0) == key.size(0) && query.size(3) == key.size(3), "attention: query is ", query.sizes(), ", key ",
+          key.sizes(), "; batch and head width must agree");
+  require(key.size(1) > 0 && query.size(1) % key.size(1) == 0, "attention: ", key.size(1), " key heads do not divide ",
+          query.size(1), " query heads");
   require(query.size(2) <= key.size(2), "attention: ", query.size(2), " queries but only ", key.size(2),
           " keys; the queries are the last of the positions");
   require(query.scalar_type() == key.scalar_type() && key.scalar_type() == value.scalar_type(),

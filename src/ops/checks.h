@@ -18,8 +18,12 @@ void require(bool condition, const Parts&... parts) {
 inline std::optional<at::Tensor> optional_of(const at::Tensor& x) {
   return x.defined() ? std::optional<at::Tensor>(x) : std::nullopt;
 }
-inline at::Tensor tensor_of(const std::optional<at::Tensor>& x) { return x.value_or(at::Tensor()); }
+inline at::Tensor tensor_of(const std::optional<at::Tensor>& x) {
+  return x.value_or(at::Tensor());
+}
 
-inline bool needs_gradient(const at::Tensor& x) { return x.defined() && x.requires_grad(); }
+inline bool needs_gradient(const at::Tensor& x) {
+  return x.defined() && x.requires_grad();
+}
 
 }  // namespace xinslm

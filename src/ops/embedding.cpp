@@ -30,7 +30,8 @@ at::Tensor rows_of(const at::Tensor& weight, const at::Tensor& tokens) {
   const at::Tensor out = at::empty(sizes, weight.options());
   const int64_t* token = tokens.const_data_ptr<int64_t>();
   for_parts(count, count_parts(count, rows_per_thread(width)), [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memcpy(bytes_of(out) + i * bytes, bytes_of(weight) + token[i] * bytes, bytes);
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(bytes_of(out) + i * bytes, bytes_of(weight) + token[i] * bytes, bytes);
   });
   return out;
 }

@@ -26,7 +26,8 @@ struct LossSettings {
 };
 
 /// Losses of the rows, [n] float32; logits [n, V] become their gradients where asked.
-at::Tensor fast_losses(const at::Tensor& logits, const at::Tensor& targets, const LossSettings& settings, bool gradient) {
+at::Tensor fast_losses(const at::Tensor& logits, const at::Tensor& targets, const LossSettings& settings,
+                       bool gradient) {
   const int64_t rows = logits.size(0), vocabulary = logits.size(1);
   const at::Tensor losses = at::empty({rows}, logits.options().dtype(at::kFloat));
   const int64_t* target = targets.const_data_ptr<int64_t>();
@@ -38,15 +39,16 @@ at::Tensor fast_losses(const at::Tensor& logits, const at::Tensor& targets, cons
       const CrossEntropyRow row{target[i], vocabulary, static_cast<float>(settings.label_smoothing),
                                 static_cast<float>(settings.softcap)};
       void* data = row_at(logits, i, vocabulary);
-      losses.mutable_data_ptr<float>()[i] = gradient ? kernels.loss_and_gradient[element](data, row, scratch.data())
-                                                     : kernels.loss[element](data, row);
+      losses.mutable_data_ptr<float>()[i] =
+          gradient ? kernels.loss_and_gradient[element](data, row, scratch.data()) : kernels.loss[element](data, row);
     }
   });
   return losses;
 }
 
 /// The same in LibTorch's operators, for other devices and types.
-at::Tensor plain_losses(const at::Tensor& logits, const at::Tensor& targets, const LossSettings& settings, bool gradient) {
+at::Tensor plain_losses(const at::Tensor& logits, const at::Tensor& targets, const LossSettings& settings,
+                        bool gradient) {
   const at::Tensor wide = logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
   const double cap = settings.softcap, smoothing = settings.label_smoothing;
   const at::Tensor tanh = cap > 0 ? (wide / cap).tanh() : at::Tensor();
@@ -126,7 +128,8 @@ LossAndGradients without_ignored(const at::Tensor& hidden, const at::Tensor& wei
   if (kept.size(0) == targets.size(0)) {
     return chunked(hidden.contiguous(), weight.contiguous(), targets.contiguous(), settings, gradient);
   }
-  auto result = chunked(hidden.index_select(0, kept), weight.contiguous(), targets.index_select(0, kept), settings, gradient);
+  auto result =
+      chunked(hidden.index_select(0, kept), weight.contiguous(), targets.index_select(0, kept), settings, gradient);
   if (gradient) result.hidden = at::zeros(hidden.sizes(), hidden.options()).index_copy_(0, kept, result.hidden);
   return result;
 }
@@ -161,8 +164,9 @@ struct LinearCrossEntropyFunction : torch::autograd::Function<LinearCrossEntropy
 };
 
 void check(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets) {
-  require(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1), "linear_cross_entropy: hidden is ",
-          hidden.sizes(), ", weight ", weight.sizes(), ", expected [N, H] and [V, H]");
+  require(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1),
+          "linear_cross_entropy: hidden is ", hidden.sizes(), ", weight ", weight.sizes(),
+          ", expected [N, H] and [V, H]");
   require(hidden.scalar_type() == weight.scalar_type(), "linear_cross_entropy: hidden is ", hidden.scalar_type(),
           ", weight ", weight.scalar_type(), "; they must have one type");
   require(targets.scalar_type() == at::kLong && targets.sizes() == at::IntArrayRef{hidden.size(0)},

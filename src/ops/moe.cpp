@@ -30,7 +30,9 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   }
 };
 
-at::Tensor dense_float(const at::Tensor& x) { return x.defined() ? x.to(at::kFloat).contiguous() : x; }
+at::Tensor dense_float(const at::Tensor& x) {
+  return x.defined() ? x.to(at::kFloat).contiguous() : x;
+}
 
 cpu::MoeInput dense_input(const at::Tensor& x, const at::Tensor& chosen, const at::Tensor& weights,
                           const ExpertWeights& experts, double swiglu_limit) {
@@ -50,8 +52,8 @@ struct MoeFunction : torch::autograd::Function<MoeFunction> {
     const auto input = dense_input(x, chosen, weights, experts, swiglu_limit);
     const cpu::SortedChoices sorted(input.chosen, input.weights, down.size(0));
     const auto output = cpu::moe_forward(input, sorted);
-    context->save_for_backward({x, weights, gate_up, experts.gate_up_bias, down, experts.down_bias, chosen,
-                                output.gate_up});
+    context->save_for_backward(
+        {x, weights, gate_up, experts.gate_up_bias, down, experts.down_bias, chosen, output.gate_up});
     context->saved_data["limit"] = swiglu_limit;
     return output.out;
   }

@@ -1,6 +1,6 @@
 // The operators under the names LibTorch's dispatcher, and with it Python and TorchScript, finds them by:
-// torch.ops.xinslm.rms_norm and so on, once the library is loaded. They are made of functions that know their gradients,
-// so one definition serves every device and autograd.
+// torch.ops.xinslm.rms_norm and so on, once the library is loaded. They are made of functions that know their
+// gradients, so one definition serves every device and autograd.
 #include <torch/library.h>
 
 #include <optional>

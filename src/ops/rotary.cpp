@@ -42,8 +42,7 @@ at::Tensor inverse_frequencies(const RopeSettings& rope, int64_t head_dim) {
 /// x with a dense last dimension; the result has tokens before heads in memory.
 at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float sign) {
   const int64_t batch = x.size(0), heads = x.size(1), tokens = x.size(2), width = x.size(3), half = width / 2;
-  const at::Tensor y =
-      at::empty_strided(x.sizes(), {tokens * heads * width, width, heads * width, 1}, x.options());
+  const at::Tensor y = at::empty_strided(x.sizes(), {tokens * heads * width, width, heads * width, 1}, x.options());
   const auto kernel = rotary_kernels().turn[cpu::element_of(x)];
   const int64_t rows = batch * tokens, size = x.element_size();
   cpu::for_parts(rows, cpu::count_parts(rows, cpu::rows_per_thread(heads * width)),
@@ -51,14 +50,16 @@ at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
                    for (int64_t row = begin; row < end; ++row) {
                      const int64_t b = row / tokens, t = row % tokens;
                      kernel(cpu::bytes_of(x) + (b * x.stride(0) + t * x.stride(2)) * size, x.stride(1),
-                            cpu::row_at(y, row, heads * width), width, heads, half, cos.const_data_ptr<float>() + t * half,
-                            sin.const_data_ptr<float>() + t * half, sign);
+                            cpu::row_at(y, row, heads * width), width, heads, half,
+                            cos.const_data_ptr<float>() + t * half, sin.const_data_ptr<float>() + t * half, sign);
                    }
                  });
   return y;
 }
 
-at::Tensor with_dense_rows(const at::Tensor& x) { return x.stride(3) == 1 ? x : x.contiguous(); }
+at::Tensor with_dense_rows(const at::Tensor& x) {
+  return x.stride(3) == 1 ? x : x.contiguous();
+}
 
 struct RotaryFunction : torch::autograd::Function<RotaryFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,

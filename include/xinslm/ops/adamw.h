@@ -7,8 +7,8 @@ namespace xinslm {
 
 struct AdamWStep {
   double learning_rate, beta1, beta2, eps, weight_decay;
-  int64_t step;             ///< 1 for the first
-  double gradient_scale;    ///< multiplies the gradient first (clipping, accumulation)
+  int64_t step;           ///< 1 for the first
+  double gradient_scale;  ///< multiplies the gradient first (clipping, accumulation)
 };
 
 /// One decoupled AdamW step (Loshchilov & Hutter 2019) in place, in one pass over memory.

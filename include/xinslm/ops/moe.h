@@ -10,8 +10,9 @@ struct Routing {
   at::Tensor weights;  ///< [N, k] float32, differentiable; sums to 1 when the softmax is over the chosen
 };
 
-/// Picks k experts a token. softmax_before: weights are the softmax over all E (so that one expert also gets a gradient);
-/// else the softmax over the k chosen logits (gpt-oss). selection_bias [E] or undefined is added for the choice only.
+/// Picks k experts a token. softmax_before: weights are the softmax over all E (so that one expert also gets a
+/// gradient); else the softmax over the k chosen logits (gpt-oss). selection_bias [E] or undefined is added for the
+/// choice only.
 /// @param router_logits [N, E] float32
 Routing moe_route(const at::Tensor& router_logits, int64_t k, bool softmax_before, const at::Tensor& selection_bias);
 
@@ -32,6 +33,7 @@ at::Tensor swiglu_ref(const at::Tensor& gate_up, double swiglu_limit);
 /// @param x  [N, H] float32 or bfloat16
 /// @return   [N, H], type of x
 at::Tensor moe_experts(const at::Tensor& x, const Routing& routing, const ExpertWeights& experts, double swiglu_limit);
-at::Tensor moe_experts_ref(const at::Tensor& x, const Routing& routing, const ExpertWeights& experts, double swiglu_limit);
+at::Tensor moe_experts_ref(const at::Tensor& x, const Routing& routing, const ExpertWeights& experts,
+                           double swiglu_limit);
 
 }  // namespace xinslm

@@ -12,7 +12,9 @@
 namespace xinslm::cpu {
 namespace {
 
-at::Tensor with_dense_rows(const at::Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : x.contiguous(); }
+at::Tensor with_dense_rows(const at::Tensor& x) {
+  return x.stride(3) == 1 || x.size(3) == 1 ? x : x.contiguous();
+}
 
 /// [B, heads, T, D], tokens before heads in memory: joining the heads afterwards is then a view.
 at::Tensor empty_heads(at::IntArrayRef sizes, const at::TensorOptions& options) {
@@ -20,11 +22,17 @@ at::Tensor empty_heads(at::IntArrayRef sizes, const at::TensorOptions& options) 
   return at::empty_strided(sizes, {tokens * heads * width, width, heads * width, 1}, options);
 }
 
-HeadsArray heads_array(const at::Tensor& x) { return {x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)}; }
+HeadsArray heads_array(const at::Tensor& x) {
+  return {x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
+}
 
-at::Tensor scratch(int64_t size) { return at::empty({size}, at::TensorOptions().dtype(at::kFloat)); }
+at::Tensor scratch(int64_t size) {
+  return at::empty({size}, at::TensorOptions().dtype(at::kFloat));
+}
 
-int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }
+int64_t aligned(int64_t floats) {
+  return (floats + 15) / 16 * 16;
+}
 
 /// Small numbers in place of document ids, [B, stride] int32.
 at::Tensor dense_documents(const at::Tensor& document_ids, int64_t stride) {

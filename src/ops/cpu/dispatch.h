@@ -20,11 +20,15 @@ inline int64_t rows_per_thread(int64_t width) {
   return width >= elements ? 1 : elements / (width > 0 ? width : 1);
 }
 
-inline char* bytes_of(const at::Tensor& x) { return static_cast<char*>(x.data_ptr()); }
+inline char* bytes_of(const at::Tensor& x) {
+  return static_cast<char*>(x.data_ptr());
+}
 /// Address of row `row` of a dense array of rows of `width`.
 inline char* row_at(const at::Tensor& x, int64_t row, int64_t width) {
   return bytes_of(x) + row * width * x.element_size();
 }
-inline const float* floats_or_null(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
+inline const float* floats_or_null(const at::Tensor& x) {
+  return x.defined() ? x.const_data_ptr<float>() : nullptr;
+}
 
 }  // namespace xinslm::cpu

@@ -40,7 +40,9 @@
   namespace scalar {                        \
   extern const Table name;                  \
   }                                         \
-  inline const Table& name() { return scalar::name; }
+  inline const Table& name() {              \
+    return scalar::name;                    \
+  }
 #endif
 #endif
 

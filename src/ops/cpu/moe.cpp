@@ -22,7 +22,8 @@ void for_rows(int64_t rows, int64_t width, const Body& body) {
 void gather_rows(const at::Tensor& from, const int64_t* tokens, int64_t count, const at::Tensor& to) {
   const int64_t width = from.size(1), bytes = width * from.element_size();
   for_rows(count, width, [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memcpy(bytes_of(to) + i * bytes, bytes_of(from) + tokens[i] * bytes, bytes);
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(bytes_of(to) + i * bytes, bytes_of(from) + tokens[i] * bytes, bytes);
   });
 }
 
@@ -31,8 +32,8 @@ const float* bias_of(const at::Tensor& biases, int64_t expert) {
 }
 
 /// out[token] = sum of its choices' rows, weighted and shifted by the down bias where given, in the order of choice.
-at::Tensor combine(const at::Tensor& y, const SortedChoices& sorted, const at::Tensor& weights, const at::Tensor& chosen,
-                   const at::Tensor& bias) {
+at::Tensor combine(const at::Tensor& y, const SortedChoices& sorted, const at::Tensor& weights,
+                   const at::Tensor& chosen, const at::Tensor& bias) {
   const int64_t width = y.size(1), k = sorted.k, tokens = static_cast<int64_t>(sorted.places.size()) / k;
   const at::Tensor out = at::empty({tokens, width}, y.options());
   const auto kernel = moe_kernels().combine[element_of(y)];
@@ -84,7 +85,8 @@ void expert_backward(const MoeInput& input, const SortedChoices& sorted, int64_t
   gather_rows(input.x, tokens, count, x);
   const float* down_bias = bias_of(input.experts.down_bias, expert);
   for_rows(count, hidden, [&](int64_t part, int64_t begin, int64_t end) {
-    float* sums = down_bias ? scratch.down_bias.mutable_data_ptr<float>() + (part * experts + expert) * hidden : nullptr;
+    float* sums =
+        down_bias ? scratch.down_bias.mutable_data_ptr<float>() + (part * experts + expert) * hidden : nullptr;
     kernels.gather_grad[element](bytes_of(grad_out), tokens + begin, weights + begin, down_bias,
                                  row_at(grad, begin, hidden), grad_weights + first + begin, sums, end - begin, hidden);
   });
@@ -113,8 +115,8 @@ SortedChoices::SortedChoices(const at::Tensor& chosen, const at::Tensor& routing
   const float* weight = routing_weights.const_data_ptr<float>();
   const int64_t choices = chosen.numel();
   for (int64_t i = 0; i < choices; ++i) {
-    require(expert[i] >= 0 && expert[i] < experts, "moe_experts: token ", i / k, " has chosen expert ", expert[i], " of ",
-            experts);
+    require(expert[i] >= 0 && expert[i] < experts, "moe_experts: token ", i / k, " has chosen expert ", expert[i],
+            " of ", experts);
     ++begin[expert[i] + 1];
   }
   for (int64_t e = 0; e < experts; ++e) begin[e + 1] += begin[e];

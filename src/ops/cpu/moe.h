@@ -11,10 +11,10 @@ namespace xinslm::cpu {
 /// The N * k choices sorted by expert, in the order of the tokens within each (counting sort).
 struct SortedChoices {
   int64_t k = 0;
-  std::vector<int64_t> begin;     ///< [E + 1] first place of each expert
-  std::vector<int64_t> tokens;    ///< [N * k] token of each place
-  std::vector<int64_t> places;    ///< [N * k] place of choice j of token i at i * k + j
-  std::vector<float> weights;     ///< [N * k] routing weight of each place
+  std::vector<int64_t> begin;   ///< [E + 1] first place of each expert
+  std::vector<int64_t> tokens;  ///< [N * k] token of each place
+  std::vector<int64_t> places;  ///< [N * k] place of choice j of token i at i * k + j
+  std::vector<float> weights;   ///< [N * k] routing weight of each place
 
   /// @param chosen   [N, k] int64 on the CPU
   /// @param weights  [N, k] float32

@@ -27,6 +27,8 @@ inline at::Tensor partial_sums(int64_t parts, int64_t width) {
 }
 
 /// The parts' sums added in their order: [width].
-inline at::Tensor add_parts(const at::Tensor& sums) { return sums.size(0) == 1 ? sums[0] : sums.sum(0); }
+inline at::Tensor add_parts(const at::Tensor& sums) {
+  return sums.size(0) == 1 ? sums[0] : sums.sum(0);
+}
 
 }  // namespace xinslm::cpu

@@ -22,8 +22,8 @@ struct AdamWFactors {
   float gradient_scale;
   float beta1, rest1, beta2, rest2;  ///< rest = 1 - beta, rounded once
   float decay;                       ///< 1 - learning_rate * weight_decay
-  float step_size;                            ///< learning_rate / (1 - beta1^t)
-  float second_scale;                         ///< 1 / (1 - beta2^t)
+  float step_size;                   ///< learning_rate / (1 - beta1^t)
+  float second_scale;                ///< 1 / (1 - beta2^t)
   float eps;
 };
 

@@ -14,7 +14,9 @@ struct State {
   at::Tensor compute = at::empty({33, 41}, at::TensorOptions().dtype(at::kBFloat16));
 };
 
-constexpr AdamWStep settings(int64_t step) { return {1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5}; }
+constexpr AdamWStep settings(int64_t step) {
+  return {1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5};
+}
 
 using Step = void (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
                       const AdamWStep&);

@@ -16,8 +16,11 @@ struct Case {
 
 /// query, key, value, sinks, document ids
 Tensors inputs_of(const Case& c) {
-  Tensors inputs = {normal({c.batch, c.heads, c.queries, c.width}, 1), normal({c.batch, c.kv_heads, c.keys, c.width}, 2),
-                    normal({c.batch, c.kv_heads, c.keys, c.width}, 3), {}, {}};
+  Tensors inputs = {normal({c.batch, c.heads, c.queries, c.width}, 1),
+                    normal({c.batch, c.kv_heads, c.keys, c.width}, 2),
+                    normal({c.batch, c.kv_heads, c.keys, c.width}, 3),
+                    {},
+                    {}};
   if (c.sinks) inputs[3] = normal({c.heads}, 4);
   if (c.documents) {
     const at::Tensor position = at::arange(c.keys, at::TensorOptions().dtype(at::kLong));
@@ -106,8 +109,8 @@ TEST(Attention, StaysFiniteWithVeryLargeScores) {
     EXPECT_TRUE(result.isfinite().all().item<bool>());
   }
   const at::NoGradGuard no_grad;
-  const at::Tensor exact = reference(0)({inputs[0].to(at::kDouble), inputs[1].to(at::kDouble),
-                                         inputs[2].to(at::kDouble), inputs[3].to(at::kDouble), {}});
+  const at::Tensor exact = reference(0)(
+      {inputs[0].to(at::kDouble), inputs[1].to(at::kDouble), inputs[2].to(at::kDouble), inputs[3].to(at::kDouble), {}});
   EXPECT_LE(distance(fast(0)(inputs), exact), 5e-2);  // scores near 1e5 have an absolute error of 1e-2 in float32
 }
 

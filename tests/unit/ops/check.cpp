@@ -15,9 +15,13 @@ at::Tensor prepared(const at::Tensor& x, at::ScalarType type) {
   return x.detach().to(type).requires_grad_(true);
 }
 
-bool is_differentiable(const at::Tensor& x) { return x.defined() && x.is_floating_point(); }
+bool is_differentiable(const at::Tensor& x) {
+  return x.defined() && x.is_floating_point();
+}
 
-double at_place(const at::Tensor& x, int64_t place) { return x.view(-1)[place].item<double>(); }
+double at_place(const at::Tensor& x, int64_t place) {
+  return x.view(-1)[place].item<double>();
+}
 
 }  // namespace
 
@@ -63,7 +67,8 @@ void expect_matches(const Operator& fast, const Operator& reference, const Tenso
       const Tensors found = forward_and_backward(fast, rounded), again = forward_and_backward(fast, rounded);
       ASSERT_EQ(found.size(), expected.size());
       for (size_t i = 0; i < found.size(); ++i) {
-        const std::string what = isa_name(isa) + " " + c10::toString(type) + (i ? " gradient " : " output ") + std::to_string(i);
+        const std::string what =
+            isa_name(isa) + " " + c10::toString(type) + (i ? " gradient " : " output ") + std::to_string(i);
         ASSERT_EQ(found[i].sizes(), expected[i].sizes()) << what;
         EXPECT_LE(distance(found[i], expected[i]), allowed) << what;
         EXPECT_TRUE(found[i].equal(again[i])) << what << " differs between two runs";

@@ -13,8 +13,11 @@ TEST(Embedding, MatchesReferenceWithRepeatedTokens) {
 
 TEST(Embedding, RejectsTokensOutsideTheVocabulary) {
   const at::Tensor weight = normal({5, 4}, 1);
-  expect_usage_error([&] { xinslm::embedding(weight, at::tensor({int64_t{1}, int64_t{5}})); },
-                     "token 5 is outside the vocabulary of 5");
+  expect_usage_error(
+      [&] {
+        xinslm::embedding(weight, at::tensor({int64_t{1}, int64_t{5}}));
+      },
+      "token 5 is outside the vocabulary of 5");
   expect_usage_error([&] { xinslm::embedding(weight, at::tensor({int64_t{-1}})); }, "token -1");
   expect_usage_error([&] { xinslm::embedding(weight, at::tensor({1.0f})); }, "expected int64");
 }

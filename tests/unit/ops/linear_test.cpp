@@ -7,8 +7,12 @@ using namespace xinslm::test;
 
 namespace {
 
-at::Tensor fast(const Tensors& t) { return xinslm::linear(t[0], t[1], t[2]); }
-at::Tensor reference(const Tensors& t) { return linear_ref(t[0], t[1], t[2]); }
+at::Tensor fast(const Tensors& t) {
+  return xinslm::linear(t[0], t[1], t[2]);
+}
+at::Tensor reference(const Tensors& t) {
+  return linear_ref(t[0], t[1], t[2]);
+}
 
 }  // namespace
 

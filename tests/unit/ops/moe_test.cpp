@@ -95,8 +95,11 @@ TEST(MoeExperts, RejectWhatDoesNotFit) {
   expect_usage_error([&] { moe_experts(t[0], {chosen, t[1]}, {t[2], t[5], t[4], t[5]}, 7); }, "biases are not");
   chosen = chosen.clone();
   chosen[2][1] = 3;
-  expect_usage_error([&] { moe_experts(t[0], {chosen, t[1]}, {t[2], t[3], t[4], t[5]}, 7); },
-                     "token 2 has chosen expert 3 of 3");
+  expect_usage_error(
+      [&] {
+        moe_experts(t[0], {chosen, t[1]}, {t[2], t[3], t[4], t[5]}, 7);
+      },
+      "token 2 has chosen expert 3 of 3");
 }
 
 TEST(Swiglu, MatchesReferenceOnOddSizes) {
@@ -145,7 +148,10 @@ TEST(MoeRoute, GradientMatchesFiniteDifferences) {
 TEST(MoeRoute, OneExpertGetsAGradientOnlyWithTheSoftmaxBefore) {
   const auto gradient = [](bool before) {
     return forward_and_backward([=](const Tensors& t) { return moe_route(t[0], 1, before, {}).weights; },
-                                {normal({5, 6}, 1)})[1].abs().max().item<double>();
+                                {normal({5, 6}, 1)})[1]
+        .abs()
+        .max()
+        .item<double>();
   };
   EXPECT_EQ(gradient(false), 0.0);
   EXPECT_GT(gradient(true), 0.0);

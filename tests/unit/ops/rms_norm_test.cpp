@@ -9,8 +9,12 @@ using namespace xinslm::test;
 
 namespace {
 
-at::Tensor fast(const Tensors& t) { return rms_norm(t[0], t[1], 1e-5); }
-at::Tensor reference(const Tensors& t) { return rms_norm_ref(t[0], t[1], 1e-5); }
+at::Tensor fast(const Tensors& t) {
+  return rms_norm(t[0], t[1], 1e-5);
+}
+at::Tensor reference(const Tensors& t) {
+  return rms_norm_ref(t[0], t[1], 1e-5);
+}
 
 }  // namespace
 

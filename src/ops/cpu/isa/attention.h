@@ -13,7 +13,9 @@ XINSLM_INLINE T* row_of(const HeadsArray& array, int64_t batch, int64_t head, in
 }
 
 /// Position of query 0.
-XINSLM_INLINE int64_t first_position(const AttentionProblem& p) { return p.keys - p.queries; }
+XINSLM_INLINE int64_t first_position(const AttentionProblem& p) {
+  return p.keys - p.queries;
+}
 
 XINSLM_INLINE const int32_t* documents_of(const AttentionProblem& p, int64_t batch) {
   return p.documents ? p.documents + batch * p.document_stride() : nullptr;

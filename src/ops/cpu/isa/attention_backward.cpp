@@ -1,7 +1,7 @@
-// Gradients of attention by recomputation of the probabilities from the log-sum-exp (Dao et al. 2022). Scores are formed
-// transposed, keys down and queries across: what belongs to a query is then a vector, and every product finds its
-// left-hand matrix without another transposition. A sink needs no more than the forward pass's output and log-sum-exp
-// with its share included.
+// Gradients of attention by recomputation of the probabilities from the log-sum-exp (Dao et al. 2022). Scores are
+// formed transposed, keys down and queries across: what belongs to a query is then a vector, and every product finds
+// its left-hand matrix without another transposition. A sink needs no more than the forward pass's output and
+// log-sum-exp with its share included.
 #include "ops/cpu/isa/attention.h"
 
 namespace xinslm::XINSLM_ISA {
@@ -31,10 +31,10 @@ struct KeyTile {
 /// One tile of keys against one tile of queries.
 template <class Compute>
 struct ScoreTile {
-  float* scores;           // [keys, queries]
-  float* grad;             // of the probabilities
-  Compute* probabilities;  // left-hand [keys, queries]
-  Compute* grad_scores;    // left-hand [keys, queries]
+  float* scores;               // [keys, queries]
+  float* grad;                 // of the probabilities
+  Compute* probabilities;      // left-hand [keys, queries]
+  Compute* grad_scores;        // left-hand [keys, queries]
   Compute* grad_scores_right;  // right-hand [keys, queries]; the same memory when the layouts agree
 };
 
@@ -137,20 +137,20 @@ void accumulate_tile(const AttentionProblem& p, const int32_t* documents, const 
   constexpr int pair = Packing<Compute>::pair;
   constexpr int64_t side = attention_tile;
   const int64_t width = p.padded_width(), queries = p.padded_queries();
-  multiply<Compute, false>(keys.key, width, head.query_transposed + first_query * pair, queries, tile.scores, side, side,
-                           side, width);
+  multiply<Compute, false>(keys.key, width, head.query_transposed + first_query * pair, queries, tile.scores, side,
+                           side, side, width);
   multiply<Compute, false>(keys.value, width, head.grad_transposed + first_query * pair, queries, tile.grad, side, side,
                            side, width);
   const int64_t position = first_position(p) + first_query;
-  const bool all_visible = !documents && position >= first_key + side - 1 &&
-                           (p.window == 0 || position + side - 1 - first_key < p.window);
+  const bool all_visible =
+      !documents && position >= first_key + side - 1 && (p.window == 0 || position + side - 1 - first_key < p.window);
   if (all_visible) {
     fill_score_tile<false>(p, documents, head, tile, first_key, first_query);
   } else {
     fill_score_tile<true>(p, documents, head, tile, first_key, first_query);
   }
-  multiply<Compute, true>(tile.probabilities, side, head.grad + first_query * width, width, keys.grad_value, width, side,
-                          width, side);
+  multiply<Compute, true>(tile.probabilities, side, head.grad + first_query * width, width, keys.grad_value, width,
+                          side, width, side);
   multiply<Compute, true>(tile.grad_scores, side, head.query + first_query * width, width, keys.grad_key, width, side,
                           width, side);
   multiply<Compute, true>(keys.key_transposed, side, tile.grad_scores_right, side, head.grad_query + first_query,
@@ -158,8 +158,8 @@ void accumulate_tile(const AttentionProblem& p, const int32_t* documents, const 
 }
 
 template <class Storage>
-void write_rows(const AttentionProblem& p, const HeadsArray& to, int64_t batch, int64_t head, int64_t first, int64_t rows,
-                const float* from) {
+void write_rows(const AttentionProblem& p, const HeadsArray& to, int64_t batch, int64_t head, int64_t first,
+                int64_t rows, const float* from) {
   for (int64_t row = 0; row < rows; ++row) {
     Storage* target = row_of<Storage>(to, batch, head, first + row);
     const float* source = from + row * p.padded_width();

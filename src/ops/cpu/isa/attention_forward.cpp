@@ -149,7 +149,8 @@ void decode(const AttentionProblem& p, int64_t task, float* scratch) {
       float most = p.sinks ? p.sinks[head] : -infinity;
       for (int64_t key = begin; key < end; ++key) {
         const bool visible = !documents || documents[key] == documents[position];
-        scratch[key] = visible ? dot(query, row_of<const Storage>(p.key, batch, kv_head, key), p.width) * p.scale : -infinity;
+        scratch[key] =
+            visible ? dot(query, row_of<const Storage>(p.key, batch, kv_head, key), p.width) * p.scale : -infinity;
         most = larger(most, scratch[key]);
       }
       float total = p.sinks ? __builtin_expf(p.sinks[head] - most) : 0.0f;

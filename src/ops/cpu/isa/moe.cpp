@@ -1,5 +1,5 @@
-#include "ops/cpu/moe_kernels.h"
 #include "ops/cpu/isa/simd.h"
+#include "ops/cpu/moe_kernels.h"
 
 namespace xinslm::XINSLM_ISA {
 namespace {
@@ -115,8 +115,7 @@ void swiglu_backward_row(const T* gate_up, const float* bias, float limit, float
                          T* weighted_act, T* grad_gate_up, float* grad_weight, float* grad_bias, int64_t width) {
   Vec by_weight = {};
   for_vectors(width, [&](int64_t i, auto access) {
-    const Activation a = activate<clamped>(
-        biased_pairs(gate_up + 2 * i, bias ? bias + 2 * i : nullptr, access), limit);
+    const Activation a = activate<clamped>(biased_pairs(gate_up + 2 * i, bias ? bias + 2 * i : nullptr, access), limit);
     const Vec unweighted = access(grad_act + i), grad = unweighted * weight;
     by_weight += unweighted * a.value;
     if (weighted_act) access(weighted_act + i, a.value * weight);

@@ -39,8 +39,8 @@ void sum_rows(const void* x, const int64_t* rows, int64_t count, int64_t width, 
 }  // namespace
 
 const RowKernels row_kernels = {
-    {add_bias<float>, add_bias<Bfloat16>},       {add_columns<float>, add_columns<Bfloat16>},
-    {accumulate<float>, accumulate<Bfloat16>},   {scale<float>, scale<Bfloat16>},
+    {add_bias<float>, add_bias<Bfloat16>},     {add_columns<float>, add_columns<Bfloat16>},
+    {accumulate<float>, accumulate<Bfloat16>}, {scale<float>, scale<Bfloat16>},
     {sum_rows<float>, sum_rows<Bfloat16>},
 };
 

@@ -1,12 +1,17 @@
 #pragma once
-// Vectors of the compiler's own (GCC and clang), as wide as the instruction set being compiled for. Everything is in the
-// namespace of that set, and nothing here is shared with code compiled for another.
+// Vectors of the compiler's own (GCC and clang), as wide as the instruction set being compiled for. Everything is in
+// the namespace of that set, and nothing here is shared with code compiled for another.
 #include <stdint.h>
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
 #define XINSLM_INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define XINSLM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define XINSLM_UNROLL _Pragma("GCC unroll 8")
+#endif
 
 namespace xinslm::XINSLM_ISA {
 
@@ -43,9 +48,15 @@ XINSLM_INLINE T larger(T a, T b) {
   return a < b ? b : a;
 }
 
-XINSLM_INLINE Vec all(float x) { return x - Vec{}; }
-XINSLM_INLINE IntVec all_int(int32_t x) { return x - IntVec{}; }
-XINSLM_INLINE Vec select(IntVec mask, Vec yes, Vec no) { return mask ? yes : no; }
+XINSLM_INLINE Vec all(float x) {
+  return x - Vec{};
+}
+XINSLM_INLINE IntVec all_int(int32_t x) {
+  return x - IntVec{};
+}
+XINSLM_INLINE Vec select(IntVec mask, Vec yes, Vec no) {
+  return mask ? yes : no;
+}
 
 XINSLM_INLINE IntVec lane_numbers() {
   IntVec v;
@@ -75,7 +86,9 @@ XINSLM_INLINE HalfVec round_to_bfloat16(Vec v) {
 #endif
 }
 
-XINSLM_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+XINSLM_INLINE void store(float* p, Vec v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
 XINSLM_INLINE void store(Bfloat16* p, Vec v) {
   const HalfVec h = round_to_bfloat16(v);
   __builtin_memcpy(p, &h, sizeof h);
@@ -95,7 +108,7 @@ XINSLM_INLINE void store_part(T* p, Vec v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = part[i];
 }
 
-/// Calls body(first, load, store) for each vector of [0, size): the load and store given do the partial last one right.
+/// How for_vectors() has its body read and write: access(p) loads, access(p, v) stores.
 struct WholeVector {
   template <class T>
   XINSLM_INLINE Vec operator()(const T* p) const {
@@ -117,6 +130,7 @@ struct PartVector {
     store_part(p, v, count);
   }
 };
+/// Calls body(first, access) for each vector of [0, size); `access` does the partial last one right.
 template <class Body>
 XINSLM_INLINE void for_vectors(int64_t size, const Body& body) {
   int64_t i = 0;
@@ -141,8 +155,12 @@ XINSLM_INLINE float maximum(Vec v) {
   return part[0];
 }
 /// NaN in `a` gives b: use where only numbers are compared.
-XINSLM_INLINE Vec larger_of(Vec a, Vec b) { return select(a > b, a, b); }
-XINSLM_INLINE Vec smaller_of(Vec a, Vec b) { return select(a < b, a, b); }
+XINSLM_INLINE Vec larger_of(Vec a, Vec b) {
+  return select(a > b, a, b);
+}
+XINSLM_INLINE Vec smaller_of(Vec a, Vec b) {
+  return select(a < b, a, b);
+}
 
 /// e^x within 2 units in the last place; 0 below -87.3, e^88.37 above 88.37, NaN stays NaN. Range reduction by ln 2 in
 /// two parts (Cody & Waite 1980), then a polynomial of degree 6.
@@ -162,9 +180,13 @@ XINSLM_INLINE Vec exponential(Vec x) {
   return select(x < -87.3f, Vec{}, p * bits_as<Vec>(exponent));
 }
 
-XINSLM_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
+XINSLM_INLINE Vec sigmoid(Vec x) {
+  return 1.0f / (1.0f + exponential(-x));
+}
 
 /// tanh x, within 2e-7 of the true value (not relative to it).
-XINSLM_INLINE Vec hyperbolic_tangent(Vec x) { return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f); }
+XINSLM_INLINE Vec hyperbolic_tangent(Vec x) {
+  return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f);
+}
 
 }  // namespace xinslm::XINSLM_ISA

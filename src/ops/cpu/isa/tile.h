@@ -44,11 +44,13 @@ constexpr int tile_rows = 4;
 constexpr int tile_vectors = lanes == 16 ? 4 : 2;
 
 /// sum += a * b for one k (float) or two (Bfloat16).
-XINSLM_INLINE void multiply_add(Vec& sum, float a, Vec b) { sum += a * b; }
+XINSLM_INLINE void multiply_add(Vec& sum, float a, Vec b) {
+  sum += a * b;
+}
 #ifdef __AVX512BF16__
 XINSLM_INLINE void multiply_add(Vec& sum, uint32_t a, WordVec b) {
-  sum = bits_as<Vec>(
-      _mm512_dpbf16_ps(bits_as<__m512>(sum), bits_as<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))), bits_as<__m512bh>(b)));
+  sum = bits_as<Vec>(_mm512_dpbf16_ps(bits_as<__m512>(sum), bits_as<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))),
+                                      bits_as<__m512bh>(b)));
 }
 #endif
 
@@ -71,26 +73,26 @@ XINSLM_INLINE void multiply_panel(const typename Step<Compute>::Scalar* a, int64
                                   const typename Step<Compute>::Scalar* b, int64_t b_stride, float* c, int64_t c_stride,
                                   int64_t steps) {
   Vec sum[tile_rows][vectors];
-#pragma GCC unroll 8
+  XINSLM_UNROLL
   for (int row = 0; row < tile_rows; ++row) {
-#pragma GCC unroll 8
+    XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) sum[row][v] = accumulate ? load(c + row * c_stride + v * lanes) : Vec{};
   }
   for (int64_t step = 0; step < steps; ++step) {
     typename Step<Compute>::Vector right[vectors];
-#pragma GCC unroll 8
+    XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) __builtin_memcpy(&right[v], b + step * b_stride + v * lanes, sizeof right[v]);
-#pragma GCC unroll 8
+    XINSLM_UNROLL
     for (int row = 0; row < tile_rows; ++row) {
       typename Step<Compute>::Scalar left;
       __builtin_memcpy(&left, a + row * a_stride + step, sizeof left);
-#pragma GCC unroll 8
+      XINSLM_UNROLL
       for (int v = 0; v < vectors; ++v) multiply_add(sum[row][v], left, right[v]);
     }
   }
-#pragma GCC unroll 8
+  XINSLM_UNROLL
   for (int row = 0; row < tile_rows; ++row) {
-#pragma GCC unroll 8
+    XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) store(c + row * c_stride + v * lanes, sum[row][v]);
   }
 }
