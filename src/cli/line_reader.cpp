@@ -42,7 +42,7 @@ LineReader::Editor::Editor() {
   ::el_set(line, EL_EDITOR, "emacs");
   ::el_set(line, EL_HIST, ::history, history);
   // Ctrl-C comes as a key, so that it drops the line and nothing else.
-  ::el_set(line, EL_SETTY, "-d", "intr=", nullptr);
+  ::el_set(line, EL_SETTY, "-d", "-isig", nullptr);
   ::el_set(line, EL_ADDFN, "drop-line", "drops what was typed", &Editor::drop_line);
   ::el_set(line, EL_BIND, "^C", "drop-line", nullptr);
   ::el_source(line, nullptr);

@@ -11,3 +11,5 @@ run(${CMAKE_COMMAND} -S ${CONSUMER} -B ${WORK}/build -G ${GENERATOR} -DCMAKE_CXX
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/consumer)
 run(${WORK}/prefix/bin/xinslm --version)
+# The installed program also finds its SentencePiece module.
+run(${WORK}/prefix/bin/xinslm tokenizer train --input ${CONSUMER}/consumer.cpp --vocab-size 350 --type bpe --out ${WORK}/tokenizer)

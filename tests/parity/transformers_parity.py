@@ -173,8 +173,7 @@ class Comparison:
                     break
             checkpointed = ["checkpointed"] if direction == self.from_transformers else []
             problems, logits, gradient = differences(self.forward(folder, given, *checkpointed), theirs)
-            print(f"{name:24} {direction.__name__:18} logits {logits:.1e}  gradients {gradient:.1e}", *problems, sep="\n  "
-                  if problems else "", flush=True)  # fmt: skip
+            print(f"{name:24} {direction.__name__:18} logits {logits:.1e}  gradients {gradient:.1e}", flush=True)
             yield from (f"{name} {direction.__name__}: {problem}" for problem in problems)
 
 

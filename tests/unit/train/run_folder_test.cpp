@@ -32,9 +32,9 @@ void save_at(const Checkpoints& checkpoints, int64_t step, int64_t best_step) {
 
 }  // namespace
 
-using Run = TemporaryFolder;
+using RunFolderTest = TemporaryFolder;
 
-TEST_F(Run, CheckpointsKeepTheNewestAndTheBest) {
+TEST_F(RunFolderTest, CheckpointsKeepTheNewestAndTheBest) {
   const RunFolder run{folder_ / "run"};
   const Checkpoints checkpoints(run.checkpoints(), 2);
   save_at(checkpoints, 10, 10);
@@ -47,7 +47,7 @@ TEST_F(Run, CheckpointsKeepTheNewestAndTheBest) {
   EXPECT_EQ(fs::read_symlink(run.checkpoints() / "best"), checkpoints.path(10).filename());
 }
 
-TEST_F(Run, StateComesBackAsItWas) {
+TEST_F(RunFolderTest, StateComesBackAsItWas) {
   const RunFolder run{folder_ / "run"};
   TrainerState state;
   state.step = 7;
@@ -63,12 +63,12 @@ TEST_F(Run, StateComesBackAsItWas) {
   EXPECT_EQ(read.data_fingerprint, "abc");
 }
 
-TEST_F(Run, DamagedStateIsAnErrorThatNamesTheFile) {
+TEST_F(RunFolderTest, DamagedStateIsAnErrorThatNamesTheFile) {
   put("trainer_state.json", "{\"step\": 3}");
   EXPECT_TRUE(contains(data_error_of([&] { read_trainer_state(folder_); }), "trainer_state.json"));
 }
 
-TEST_F(Run, AFolderWithARunIsNotOverwritten) {
+TEST_F(RunFolderTest, AFolderWithARunIsNotOverwritten) {
   const RunFolder run{folder_ / "run"};
   EXPECT_NO_THROW(check_new_run(run, false));
   save_at(Checkpoints(run.checkpoints(), 1), 5, -1);
@@ -79,7 +79,7 @@ TEST_F(Run, AFolderWithARunIsNotOverwritten) {
   EXPECT_NO_THROW(check_new_run(run, true));
 }
 
-TEST_F(Run, ClearingTouchesOnlyWhatARunLeaves) {
+TEST_F(RunFolderTest, ClearingTouchesOnlyWhatARunLeaves) {
   const RunFolder run{folder_};
   save_at(Checkpoints(run.checkpoints(), 1), 5, -1);
   put("notes.txt", "mine");
@@ -88,7 +88,7 @@ TEST_F(Run, ClearingTouchesOnlyWhatARunLeaves) {
   EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));
 }
 
-TEST_F(Run, TheNewestRunIsFound) {
+TEST_F(RunFolderTest, TheNewestRunIsFound) {
   EXPECT_TRUE(contains(data_error_of([&] { find_run(folder_); }), "no run to resume"));
   for (const std::string name : {"old", "new"}) {
     const RunFolder run{folder_ / name};
