@@ -59,6 +59,7 @@ size_t DocumentStream::document_at(int64_t target) const {
 TextSize text_size(const TokenFile& file, const std::vector<int64_t>& documents, bool learn_all) {
   TextSize size;
   size.documents = static_cast<int64_t>(documents.size());
+  size.has_dialogues = file.has_mask();
   for (int64_t document : documents) {
     const int64_t begin = file.begin(document), end = file.begin(document + 1);
     size.tokens += end - begin;

@@ -88,6 +88,13 @@ void Checkpoints::prune(int64_t best_step) const {
   }
 }
 
+Transformer read_masters(const fs::path& folder, at::Device device) {
+  Transformer masters = load_model(folder, device, at::kFloat);
+  const auto mapped = masters.parameters();
+  for (const auto& [name, value] : mapped) masters.set_parameter(name, value.clone());
+  return masters;
+}
+
 TrainerState read_trainer_state(const fs::path& checkpoint) {
   const fs::path file = checkpoint / "trainer_state.json";
   const Json json = read_json(file);

@@ -82,4 +82,9 @@ void take_vocabulary(Settings& settings, const Tokenizer& tokenizer, bool model_
   if (model.pad_token_id < 0) model.pad_token_id = end;
 }
 
+void take_answer_end(Settings& settings, const Tokenizer& tokenizer) {
+  if (settings.origins.contains("model.eos_token_id")) return;
+  if (const auto end = tokenizer.special_id("<|return|>")) settings.model.eos_token_id = *end;
+}
+
 }  // namespace xinslm

@@ -22,4 +22,7 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const Settings& settings, const 
 /// @throws Error(usage) when the model has fewer tokens than the tokenizer
 void take_vocabulary(Settings& settings, const Tokenizer& tokenizer, bool model_exists);
 
+/// A model that learns from dialogues ends its answers as the chat format does; its eos_token_id says so to `chat`.
+void take_answer_end(Settings& settings, const Tokenizer& tokenizer);
+
 }  // namespace xinslm

@@ -23,11 +23,13 @@ svg { width: 100%; height: auto; display: block; margin: .5rem 0 1.5rem; }
 svg text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 svg .axis { stroke: var(--muted); } svg .grid { stroke: var(--faint); }
 svg .a { stroke: var(--a); fill: none; stroke-width: 2; } svg .b { stroke: var(--b); fill: none; }
-svg .c { stroke: var(--c); fill: none; stroke-width: 2; } svg .d { stroke: var(--d); fill: none; stroke-dasharray: 6 4; }
+svg .c { stroke: var(--c); fill: none; stroke-width: 2; }
+svg .d { stroke: var(--d); fill: none; stroke-dasharray: 6 4; }
 svg rect.heat { fill: rgb(var(--heat)); }
 table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; }
 th { color: var(--muted); font-weight: normal; }
-pre { overflow-x: auto; background: color-mix(in srgb, var(--faint) 30%, var(--paper)); padding: 1rem; font-size: 13px; }
+pre { overflow-x: auto; background: color-mix(in srgb, var(--faint) 30%, var(--paper));
+      padding: 1rem; font-size: 13px; }
 )";
 
 std::string loss_chart(const MetricsHistory& history) {

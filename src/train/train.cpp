@@ -13,7 +13,6 @@
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
 #include "xinslm/model/estimate.h"
-#include "xinslm/model/load.h"
 
 namespace fs = std::filesystem;
 
@@ -28,12 +27,11 @@ fs::path weights_folder(const TrainRequest& request) {
   return *checkpoint;
 }
 
-/// Float32 weights that may be written to.
 Transformer make_masters(const ModelConfig& config, const fs::path& source, at::Device device, int64_t seed) {
   if (source.empty()) return Transformer(config, device, at::kFloat, static_cast<uint64_t>(seed));
-  Transformer masters(config, device, at::kFloat);
-  const Transformer loaded = load_model(source, device, at::kFloat);
-  for (const auto& [name, value] : loaded.parameters()) masters.set_parameter(name, value.clone());
+  const Transformer loaded = read_masters(source, device);
+  Transformer masters(config, device, at::kFloat);  // the settings may differ in what is not architecture
+  for (const auto& [name, value] : loaded.parameters()) masters.set_parameter(name, value);
   return masters;
 }
 
@@ -44,6 +42,13 @@ at::ScalarType compute_type(const TrainRequest& request, const fs::path& checkpo
     return choose_compute_type(read_trainer_state(checkpoint).compute_type, device);
   }
   return choose_compute_type(asked, device);
+}
+
+/// config.yaml of the run. A resumed run keeps its model section, which later resumes are compared with.
+void save_settings(const TrainRequest& request, Settings settings) {
+  if (request.resume) settings.model = load_settings(request.run.settings()).model;
+  settings.training.output_dir = request.run.root.string();
+  write_file(request.run.settings(), dump_settings(settings));
 }
 
 void describe_job(const TrainingJob& job) {
@@ -72,6 +77,7 @@ TrainingOutcome train(const TrainRequest& request) {
   take_vocabulary(settings, *tokenizer, !source.empty());
   require_training_memory(settings);  // again: the vocabulary may have grown
   TrainingData data = open_training_data(settings, tokenizer);
+  if (data.train_size.has_dialogues) take_answer_end(settings, *tokenizer);
   const at::ScalarType type = compute_type(request, source, device);
   TrainingJob job{.settings = settings,
                   .run = request.run,
@@ -93,8 +99,7 @@ TrainingOutcome train(const TrainRequest& request) {
   } else if (request.replace) {
     clear_run(request.run);
   }
-  settings.training.output_dir = request.run.root.string();
-  write_file(request.run.settings(), dump_settings(settings));
+  save_settings(request, settings);
   return trainer.run();
 }
 

@@ -56,6 +56,15 @@ RouterLosses router_losses(const std::vector<RouterRecord>& records, int64_t num
   return losses;
 }
 
+/// Sum of the cross-entropy over the batch's target tokens.
+at::Tensor token_loss(const Transformer& model, const Batch& batch, const TrainingSettings& settings,
+                      const ForwardOptions& options) {
+  const at::Tensor hidden = model.hidden_states(batch.tokens.to(model.device()), options);
+  return linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head_weight(),
+                              batch.targets.to(model.device()).reshape(-1), settings.label_smoothing,
+                              model.config().logit_softcap);
+}
+
 void add_to(at::Tensor& sum, const at::Tensor& term) {
   if (term.defined()) sum = sum.defined() ? sum + term.detach() : term.detach();
 }
@@ -89,13 +98,9 @@ StepResult compute_gradients(const Transformer& model, const std::vector<Batch>&
   const double router_weight = static_cast<double>(result.target_tokens) / static_cast<double>(batches.size());
   at::Tensor loss_sum, balance_sum, z_sum;
   for (size_t i = 0; i < batches.size(); ++i) {
-    const Batch& batch = batches[i];
     std::vector<RouterRecord> records;
-    const ForwardOptions options = forward_options(batch, settings, plan, i, model.device(), records);
-    const at::Tensor hidden = model.hidden_states(batch.tokens.to(model.device()), options);
-    const at::Tensor loss = linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head_weight(),
-                                                 batch.targets.to(model.device()).reshape(-1), settings.label_smoothing,
-                                                 model.config().logit_softcap);
+    const at::Tensor loss = token_loss(model, batches[i], settings,
+                                       forward_options(batches[i], settings, plan, i, model.device(), records));
     const RouterLosses router = router_losses(records, model.config().num_experts);
     at::Tensor objective = loss;
     if (router.balance.defined()) {
@@ -112,12 +117,11 @@ StepResult compute_gradients(const Transformer& model, const std::vector<Batch>&
   }
   result.loss_sum = loss_sum.item<double>();
   result.gradient_norm = gradients.norm() / static_cast<double>(std::max<int64_t>(1, result.target_tokens));
-  if (balance_sum.defined()) {
-    const double terms = static_cast<double>(result.router_entropy.numel()) * static_cast<double>(batches.size());
-    result.balance_loss = balance_sum.item<double>() / terms;
-    result.z_loss = z_sum.item<double>() / terms;
-    result.router_entropy = result.router_entropy / static_cast<double>(batches.size());
-  }
+  if (!balance_sum.defined()) return result;
+  const double terms = static_cast<double>(result.router_entropy.numel()) * static_cast<double>(batches.size());
+  result.balance_loss = balance_sum.item<double>() / terms;
+  result.z_loss = z_sum.item<double>() / terms;
+  result.router_entropy = result.router_entropy / static_cast<double>(batches.size());
   return result;
 }
 

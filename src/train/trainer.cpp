@@ -1,6 +1,7 @@
 #include "xinslm/train/trainer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/detail/MPSHooksInterface.h>
 
 #include <algorithm>
 #include <cmath>
@@ -103,11 +104,17 @@ void Trainer::step() {
     skip(result);
   }
   gradients_.release();
+  return_unused_memory();
   ++state_.step;
   state_.tokens += result.tokens;
   done_ = reached_end();
   log_->add(result, since(start),
             training_flops_per_token(model_.config(), plan.experts, job_.settings.training.max_seq_length));
+}
+
+void Trainer::return_unused_memory() const {
+  const int64_t interval = job_.settings.device.empty_cache_interval;
+  if (model_.device().is_mps() && interval > 0 && state_.step % interval == 0) at::detail::getMPSHooks().emptyCache();
 }
 
 StepPlan Trainer::plan_step() {

@@ -20,6 +20,7 @@ struct TextSize {
   int64_t learned_tokens = 0;  ///< those the loss counts; fewer than tokens in dialogues only
   int64_t bytes = 0;           ///< of the text; an end of text has none
   int64_t words = 0;           ///< stretches between white space
+  bool has_dialogues = false;  ///< some documents are messages, in the tokenizer's chat format
 };
 
 /// Held-out text in its own order, cut into rows: every token is a target exactly once.

@@ -50,6 +50,9 @@ class Checkpoints {
   int64_t keep_;
 };
 
+/// The weights of a checkpoint or any other model folder in float32, as copies that may be written to.
+Transformer read_masters(const std::filesystem::path& folder, at::Device device);
+
 /// @throws Error(data) naming what is missing or damaged
 TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 NamedTensors read_trainer_tensors(const std::filesystem::path& checkpoint);

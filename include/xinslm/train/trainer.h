@@ -66,7 +66,8 @@ class Trainer {
   explicit Trainer(TrainingJob job);
   ~Trainer();
 
-  /// Goes on from a checkpoint of the same run. @throws Error(data | usage) when it does not belong to the job
+  /// Goes on from a checkpoint of the same run, whose weights the job has as its masters already. @throws Error(data |
+  /// usage) when it does not belong to the job
   void resume(const std::filesystem::path& checkpoint);
 
   /// Trains to the end of the schedule, or until validation stops improving or Ctrl-C; writes checkpoints, metrics, the
@@ -83,6 +84,7 @@ class Trainer {
   std::vector<Batch> next_batches() const;
   void apply(const StepPlan& plan, const StepResult& result);
   void skip(const StepResult& result);
+  void return_unused_memory() const;
 
   void log_if_due();
   void validate_if_due();

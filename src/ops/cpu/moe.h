@@ -33,7 +33,7 @@ struct MoeInput {
 
 struct MoeOutput {
   at::Tensor out;      ///< [N, H]
-  at::Tensor gate_up;  ///< [N * k, 2I] of the sorted choices, without bias: all the backward pass needs kept
+  at::Tensor gate_up;  ///< [N * k + spare, 2I] of the sorted choices, without bias: all the backward pass needs kept
 };
 MoeOutput moe_forward(const MoeInput& input, const SortedChoices& sorted);
 

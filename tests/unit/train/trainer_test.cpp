@@ -11,6 +11,7 @@
 #include "xinslm/core/file.h"
 #include "xinslm/core/random.h"
 #include "xinslm/train/flops.h"
+#include "xinslm/train/metrics.h"
 
 namespace xinslm {
 namespace {
@@ -81,6 +82,7 @@ class TrainerTest : public TemporaryFolder {
  protected:
   TrainingJob job(const Settings& settings, const std::string& name, at::ScalarType type = at::kFloat) const {
     ModelConfig config = tiny_config();
+    config.initializer_range = 0.05;
     config.elastic_top_k = true;
     TrainingData data;
     data.train = std::make_unique<CountingSource>();
@@ -102,7 +104,9 @@ class TrainerTest : public TemporaryFolder {
     static_cast<CountingSource&>(*first.data.train).interrupt_at = 7 * settings.training.gradient_accumulation_steps;
     EXPECT_EQ(Trainer(std::move(first)).run().end, TrainingOutcome::End::interrupted);
     EXPECT_FALSE(run(name).finished());
-    Trainer second(job(settings, name, type));
+    TrainingJob rest = job(settings, name, type);
+    rest.masters = read_masters(*run(name).latest_checkpoint(), at::kCPU);
+    Trainer second(std::move(rest));
     second.resume(*run(name).latest_checkpoint());
     EXPECT_EQ(second.state().step, 8);
     EXPECT_EQ(second.run().end, TrainingOutcome::End::finished);
@@ -112,14 +116,17 @@ class TrainerTest : public TemporaryFolder {
 }  // namespace
 
 TEST_F(TrainerTest, LearnsAndLeavesModelMetricsAndReport) {
-  const TrainingOutcome outcome = Trainer(job(quick_settings(), "run")).run();
-  EXPECT_EQ(outcome.step, 12);
-  EXPECT_EQ(outcome.tokens, 12 * rows * length);
+  Settings settings = quick_settings();
+  settings.training.max_steps = 40;
+  settings.training.eval_steps = 16;
+  const TrainingOutcome outcome = Trainer(job(settings, "run")).run();
+  EXPECT_EQ(outcome.step, 40);
+  EXPECT_EQ(outcome.tokens, 40 * rows * length);
   const MetricsHistory history = read_metrics(run("run").metrics());
   EXPECT_LT(history.train.back().loss, 0.8 * history.train.front().loss);
-  ASSERT_EQ(history.train.size(), 6u);
+  ASSERT_EQ(history.train.size(), 20u);
   EXPECT_EQ(history.train[0].experts.size(), 2u);
-  EXPECT_EQ(history.validation.size(), 3u);  // steps 4 and 8, and the end
+  EXPECT_EQ(history.validation.size(), 3u);  // steps 16 and 32, and the end
   EXPECT_TRUE(run("run").finished());
   EXPECT_TRUE(std::filesystem::exists(run("run").report()));
   EXPECT_EQ(outcome.saved, "the last weights");
