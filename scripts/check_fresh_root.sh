@@ -58,6 +58,7 @@ for _ in $(seq "$bind_count"); do
   mount --bind -o ro "$1" "$root$1"
   shift
 done
-exec chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
+  PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   "$@" bash -c "cd /root/xinslm && $command" </dev/null
 INSIDE

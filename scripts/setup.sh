@@ -55,7 +55,8 @@ missing_debian_packages() {
 }
 
 apt_install() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends "$@" >/dev/null ||
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends "$@" >/dev/null ||
     die "apt-get could not install: $*"
 }
 
@@ -188,7 +189,8 @@ find_venv_torch() {
   make_venv
   if ! found=$(python_torch "$XINSLM_ROOT/.venv/bin/python"); then
     install_torch_wheel
-    found=$(python_torch "$XINSLM_ROOT/.venv/bin/python") || die "torch $TORCH_WHEEL was installed in .venv but does not load"
+    found=$(python_torch "$XINSLM_ROOT/.venv/bin/python") || 
+      die "torch $TORCH_WHEEL was installed in .venv but does not load"
   fi
   take "${found#* }" "the wheel torch ${found%% *} in .venv"
 }
@@ -197,7 +199,8 @@ make_venv() {
   local venv=$XINSLM_ROOT/.venv python=python3
   "$venv/bin/python" -m pip --version >/dev/null 2>&1 && return
   if [ "$(uname)" = Darwin ]; then  # Apple's own python3 is too old for the wheel
-    brew list --formula python@3.13 >/dev/null 2>&1 || brew install python@3.13 >&2 </dev/null || die "brew could not install python@3.13"
+    brew list --formula python@3.13 >/dev/null 2>&1 || brew install python@3.13 >&2 </dev/null ||
+      die "brew could not install python@3.13"
     python=$(brew --prefix python@3.13)/bin/python3.13
   fi
   have "$python" || die "no python3 to make .venv with; it is needed to fetch LibTorch (not to run xinslm)"
@@ -205,7 +208,9 @@ make_venv() {
 }
 
 # pip_install PACKAGE...: into .venv.
-pip_install() { "$XINSLM_ROOT/.venv/bin/python" -m pip install --progress-bar off --disable-pip-version-check "$@" >&2 </dev/null; }
+pip_install() {
+  "$XINSLM_ROOT/.venv/bin/python" -m pip install --progress-bar off --disable-pip-version-check "$@" >&2 </dev/null
+}
 
 install_torch_wheel() {
   local python=$XINSLM_ROOT/.venv/bin/python
@@ -220,7 +225,8 @@ install_torch_wheel() {
   else
     say "fetching torch $TORCH_WHEEL (about 110 MB)"
   fi
-  pip_install "torch==$TORCH_WHEEL" || die "pip could not install torch $TORCH_WHEEL; give a LibTorch with --torch DIR (on a Mac with an Intel processor: brew install pytorch)"
+  pip_install "torch==$TORCH_WHEEL" || die "pip could not install torch $TORCH_WHEEL; give a LibTorch with --torch DIR" \
+    "(on a Mac with an Intel processor: brew install pytorch)"
 }
 
 # ---- build

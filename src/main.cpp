@@ -1,3 +1,5 @@
 #include "xinslm/cli/command.h"
 
-int main(int argc, char** argv) { return xinslm::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  return xinslm::cli::run(argc, argv);
+}

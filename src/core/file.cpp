@@ -17,9 +17,13 @@ namespace fs = std::filesystem;
 namespace xinslm {
 namespace {
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+  return std::strerror(errno);
+}
 
-fs::path beside(const fs::path& path) { return fs::path(path.string() + cat(".partial-", ::getpid())); }
+fs::path beside(const fs::path& path) {
+  return fs::path(path.string() + cat(".partial-", ::getpid()));
+}
 
 void create_parent(const fs::path& path) {
   std::error_code failure;
@@ -35,7 +39,9 @@ void flush_to_disk(const fs::path& path) {
   if (status != 0) data_error(path.string(), ": cannot flush to disk: ", reason());
 }
 
-fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
 
 }  // namespace
 
@@ -55,7 +61,9 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   data_ = static_cast<const std::byte*>(mapped);
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+MappedFile::MappedFile(MappedFile&& other) noexcept {
+  *this = std::move(other);
+}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);

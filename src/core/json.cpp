@@ -13,9 +13,13 @@ Json parse_json(std::string_view text, const std::string& where) {
   }
 }
 
-Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
+Json read_json(const std::filesystem::path& path) {
+  return parse_json(read_file(path), path.string());
+}
 
-void write_json(const std::filesystem::path& path, const Json& value) { write_file(path, dump_json(value, 2) + "\n"); }
+void write_json(const std::filesystem::path& path, const Json& value) {
+  write_file(path, dump_json(value, 2) + "\n");
+}
 
 std::string dump_json(const Json& value, int indent) {
   return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);

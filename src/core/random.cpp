@@ -42,7 +42,9 @@ uint64_t RandomStream::operator()() {
   return result;
 }
 
-double RandomStream::uniform() { return static_cast<double>((*this)() >> 11) * 0x1.0p-53; }
+double RandomStream::uniform() {
+  return static_cast<double>((*this)() >> 11) * 0x1.0p-53;
+}
 
 uint64_t RandomStream::below(uint64_t bound) {
   unsigned __int128 product = static_cast<unsigned __int128>((*this)()) * bound;

@@ -168,7 +168,8 @@ bool holds(const Expectation& expected, const std::string& text) {
 /// What is wrong with the outcome, one line each; empty when all is as expected.
 std::string problems(const Step& step, const Outcome& outcome) {
   std::ostringstream out;
-  if (outcome.timed_out) out << "line " << step.line << ": not finished after " << time_limit.count() << " s\n";
+  if (outcome.timed_out)
+    out << "line " << step.line << ": not finished after " << time_limit.count() << " s\n";
   else if (outcome.exit_code != step.exit_code)
     out << "line " << step.line << ": exit code " << outcome.exit_code << ", expected " << step.exit_code << '\n';
   for (const Expectation& expected : step.expectations) {
@@ -194,7 +195,9 @@ bool run_test(const fs::path& file, const fs::path& folder, const fs::path& stre
     if (wrong.empty()) continue;
     std::cout << file.string() << '\n'
               << "$ " << step.command << '\n'
-              << wrong << "--- stdout\n" << outcome.out << "--- stderr\n" << outcome.err << "---\n";
+              << wrong << "--- stdout\n"
+              << outcome.out << "--- stderr\n"
+              << outcome.err << "---\n";
     return false;
   }
   std::cout << test.steps.size() << " commands as expected\n";

@@ -4,9 +4,9 @@
 
 namespace xinslm {
 
-/// A random stream without hidden state to save: seeded from numbers that say what it is for (seed, purpose, step, ...),
-/// so a resumed run draws the same numbers as one that never stopped. xoshiro256** (Blackman & Vigna 2018), seeded by
-/// splitmix64. Satisfies std::uniform_random_bit_generator.
+/// A random stream without hidden state to save: seeded from numbers that say what it is for (seed, purpose, step,
+/// ...), so a resumed run draws the same numbers as one that never stopped. xoshiro256** (Blackman & Vigna 2018),
+/// seeded by splitmix64. Satisfies std::uniform_random_bit_generator.
 class RandomStream {
  public:
   using result_type = uint64_t;

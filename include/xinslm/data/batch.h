@@ -7,9 +7,9 @@ namespace xinslm {
 
 /// One batch of packed sequences.
 struct Batch {
-  at::Tensor tokens;        ///< [B, T] int64, the input
-  at::Tensor targets;       ///< [B, T] int64, the next token, or -100 where no loss counts
-  at::Tensor document_ids;  ///< [B, T] int64, or undefined when attention may cross documents
+  at::Tensor tokens;          ///< [B, T] int64, the input
+  at::Tensor targets;         ///< [B, T] int64, the next token, or -100 where no loss counts
+  at::Tensor document_ids;    ///< [B, T] int64, or undefined when attention may cross documents
   int64_t target_tokens = 0;  ///< targets that count
   int64_t target_bytes = 0;   ///< bytes of text those targets stand for, for bits per byte
 };
