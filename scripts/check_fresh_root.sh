@@ -43,8 +43,8 @@ for path in "${copies[@]}"; do
   mkdir -p "$root$(dirname "$path")"
   cp -rL "$path" "$root$(dirname "$path")/"
 done
-rm -rf "$root/root/xinslm"
-git clone --quiet "$repository" "$root/root/xinslm"
+rm -rf "$root/srv/xinslm"
+git clone --quiet "$repository" "$root/srv/xinslm"
 
 # The mounts live in a name space of their own and vanish with it, however this ends.
 unshare --mount bash -s -- "$root" "$command" "${#binds[@]}" "${binds[@]}" "${variables[@]}" <<'INSIDE'
@@ -60,5 +60,5 @@ for _ in $(seq "$bind_count"); do
 done
 exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
   PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  "$@" bash -c "cd /root/xinslm && $command" </dev/null
+  "$@" bash -c "cd /srv/xinslm && $command" </dev/null
 INSIDE
