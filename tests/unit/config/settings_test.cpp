@@ -14,7 +14,7 @@ Settings parse(const std::string& yaml, const SettingsOverrides& overrides = {})
 }
 
 std::filesystem::path repository() {
-  return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path().parent_path();
+  return XINSLM_SOURCE_DIR;
 }
 
 TEST(Settings, DefaultsAreValid) {
