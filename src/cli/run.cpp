@@ -10,6 +10,7 @@
 #include "xinslm/cli/command.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/log.h"
+#include "xinslm/core/machine.h"
 
 namespace xinslm::cli {
 namespace {
@@ -82,6 +83,7 @@ std::string torch_message(const c10::Error& problem) {
 }  // namespace
 
 int run(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "train") restart_with_sleeping_threads(argv);
   CLI::App program("Trains, chats with and measures small Mixture-of-Experts language models.");
   try {
     build(program);

@@ -116,6 +116,14 @@ int64_t peak_memory() {
 #endif
 }
 
+void restart_with_sleeping_threads([[maybe_unused]] char** argv) {
+#ifdef __linux__
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
+  ::execv("/proc/self/exe", argv);  // returns only where it is not allowed: then the threads spin
+#endif
+}
+
 void configure_threads(int threads) {
   at::set_num_threads(threads > 0 ? threads : available_cores());
   // oneDNN and LibTorch keep a kernel of 1.4 MB for each shape of a bfloat16 product, 1,024 of them by default, but
