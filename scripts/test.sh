@@ -42,7 +42,7 @@ step "Tests"
 cd "$XINSLM_ROOT"
 log=build/release/tests.log
 status=0
-# Threads that sleep while they wait: spinning ones slow a shared machine's tests down tenfold.
+# Threads that sleep while they wait: spinning ones slow tests down badly beside other work.
 export OMP_WAIT_POLICY=passive
 ctest --preset release "$@" | tee "$log" || status=$?
 read -r failed total < <(sed -n 's/.*, \([0-9]*\) tests* failed out of \([0-9]*\).*/\1 \2/p' "$log") ||
