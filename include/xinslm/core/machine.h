@@ -22,7 +22,7 @@ void configure_threads(int threads);
 
 /// Starts the program anew with threads that sleep while they wait for each other, unless OMP_WAIT_POLICY is set
 /// already. For long work on a machine that others use too: libgomp's threads spin by default, and where another
-/// process wants the cores training then runs at a tenth of its speed; on a quiet machine sleeping costs it 4 %
+/// process wants the cores training loses most of its speed; on a quiet machine sleeping cost it 1 to 12 %
 /// (docs/performance.md). libgomp reads the setting when it is loaded, before main, hence the new start (0.2 s). Does
 /// nothing but on Linux.
 /// @param argv  as main got it
