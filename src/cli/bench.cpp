@@ -81,10 +81,18 @@ auto with_progress(const std::string& name, const Work& work) {
   return work([&](double share) { line.update(share, [&] { return name; }); });
 }
 
+/// Scores are computed in the type of the weights, so that they do not depend on the machine; speed alone in the
+/// faster.
+ModelOptions model_options(const BenchOptions& options) {
+  ModelOptions model = options.model;
+  model.auto_is_stored = options.tasks != std::vector<std::string>{"speed"};
+  return model;
+}
+
 /// The model and what has been measured so far.
 class Bench {
  public:
-  explicit Bench(const BenchOptions& options) : options_(options), open_(open_model(options.model)) {
+  explicit Bench(const BenchOptions& options) : options_(options), open_(open_model(model_options(options))) {
     json_ = {{"model", open_.folder.string()},
              {"dtype", type_name(open_.model.type())},
              {"device", open_.model.device().str()},
@@ -290,6 +298,7 @@ void add_bench(CLI::App& program) {
   options->command = command;
   command->add_option("TASK", options->tasks, "hellaswag, lambada, winogrande, wikitext, perplexity, speed or all")
       ->required();
+  options->model.auto_is_stored = true;
   add_model_options(*command, options->model);
   add_text_options(*command, *options);
   command->add_option("-p,--prompt-tokens", options->prompt, "speed: length of the prompt; 0 = leave out")

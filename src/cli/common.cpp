@@ -53,7 +53,11 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "experts a token may use: low 1, medium as trained, high twice that")
       ->type_name("low|medium|high");
   command.add_option("--device", options.device, "auto, cpu or mps")->type_name("NAME")->capture_default_str();
-  command.add_option("--dtype", options.dtype, "auto (the faster one here), float32 or bfloat16")
+  command
+      .add_option("--dtype", options.dtype,
+                  options.auto_is_stored
+                      ? "auto (of the stored weights; for speed alone the faster one), float32 or bfloat16"
+                      : "auto (the faster one here), float32 or bfloat16")
       ->type_name("NAME")
       ->capture_default_str();
   command.add_option("--threads", options.threads, "processor threads; 0 = one per core")
@@ -118,6 +122,24 @@ std::optional<Settings> run_settings(const fs::path& model) {
   return std::nullopt;
 }
 
+namespace {
+
+/// Type of the weights in a model folder: of the first that is floating point.
+at::ScalarType stored_type(const fs::path& folder) {
+  for (const auto& [name, tensor] : read_weights(folder)) {
+    if (at::isFloatingType(tensor.scalar_type())) return tensor.scalar_type();
+  }
+  return at::kFloat;
+}
+
+at::ScalarType compute_type(const ModelOptions& options, const fs::path& folder, at::Device device) {
+  if (options.dtype != "auto" || !options.auto_is_stored) return choose_compute_type(options.dtype, device);
+  const at::ScalarType stored = stored_type(folder);
+  return stored == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace
+
 OpenModel open_model(const ModelOptions& options) {
   const fs::path folder = find_model(options.folder);
   configure_threads(options.threads);
@@ -129,8 +151,7 @@ OpenModel open_model(const ModelOptions& options) {
     data_error(folder.string(), ": the tokenizer has ", tokenizer->vocab_size(), " tokens, the model only ",
                config.vocab_size, "; they do not belong together");
   }
-  return {folder, load_model(folder, device, choose_compute_type(options.dtype, device)), std::move(tokenizer),
-          experts};
+  return {folder, load_model(folder, device, compute_type(options, folder, device)), std::move(tokenizer), experts};
 }
 
 std::string read_text_argument(const std::string& file_or_dash) {

@@ -2,7 +2,6 @@
 #include <iostream>
 #include <memory>
 
-#include "train/prepare.h"
 #include "xinslm/cli/command.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
@@ -11,6 +10,7 @@
 #include "xinslm/core/machine.h"
 #include "xinslm/data/builtin_corpus.h"
 #include "xinslm/data/training_data.h"
+#include "xinslm/train/prepare.h"
 
 namespace xinslm::cli {
 namespace {

@@ -120,6 +120,7 @@ void restart_with_sleeping_threads([[maybe_unused]] char** argv) {
 #ifdef __linux__
   if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
+  ::setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/0);
   ::execv("/proc/self/exe", argv);  // returns only where it is not allowed: then the threads spin
 #endif
 }

@@ -1,4 +1,4 @@
-#include "train/prepare.h"
+#include "xinslm/train/prepare.h"
 
 #include "train/setting_values.h"
 #include "xinslm/core/error.h"

@@ -6,13 +6,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "train/prepare.h"
 #include "xinslm/core/device.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
 #include "xinslm/model/estimate.h"
+#include "xinslm/train/prepare.h"
 
 namespace fs = std::filesystem;
 

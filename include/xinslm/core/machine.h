@@ -20,11 +20,11 @@ int64_t peak_memory();
 /// glibc returning large tensors to the system at every call.
 void configure_threads(int threads);
 
-/// Starts the program anew with threads that sleep while they wait for each other, unless OMP_WAIT_POLICY is set
-/// already. For long work on a machine that others use too: libgomp's threads spin by default, and where another
-/// process wants the cores training loses most of its speed; on a quiet machine sleeping cost it 1 to 12 %
-/// (docs/performance.md). libgomp reads the setting when it is loaded, before main, hence the new start (0.2 s). Does
-/// nothing but on Linux.
+/// Starts the program anew with threads that soon sleep while they wait for each other, unless OMP_WAIT_POLICY is set
+/// already. For long work on a machine that others use too: libgomp's threads spin for milliseconds by default, and
+/// where another process wants the cores training loses most of its speed; sleeping at once costs a tenth of it on a
+/// quiet machine, spinning for some microseconds before costs neither (docs/performance.md). libgomp reads the settings
+/// when it is loaded, before main, hence the new start (0.2 s). Does nothing but on Linux.
 /// @param argv  as main got it
 void restart_with_sleeping_threads(char** argv);
 

@@ -8,6 +8,7 @@
 
 #include "ops/cpu/attention_kernels.h"
 #include "ops/cpu/dispatch.h"
+#include "ops/cpu/parallel.h"
 
 namespace xinslm::cpu {
 namespace {

@@ -14,12 +14,6 @@ inline Element element_of(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat ? element_float32 : element_bfloat16;
 }
 
-/// Rows of `width` elements that make it worth while to use another thread.
-inline int64_t rows_per_thread(int64_t width) {
-  constexpr int64_t elements = 16384;
-  return width >= elements ? 1 : elements / (width > 0 ? width : 1);
-}
-
 inline char* bytes_of(const at::Tensor& x) {
   return static_cast<char*>(x.data_ptr());
 }

@@ -20,8 +20,6 @@ struct SortedChoices {
   /// @param weights  [N, k] float32
   /// @throws Error(usage) on an expert outside [0, experts)
   SortedChoices(const at::Tensor& chosen, const at::Tensor& weights, int64_t experts);
-  int64_t count(int64_t expert) const { return begin[expert + 1] - begin[expert]; }
-  int64_t largest_count() const;
 };
 
 /// All arguments dense; matrices of the type of x, biases float32 or undefined, routing weights float32.
@@ -33,7 +31,7 @@ struct MoeInput {
 
 struct MoeOutput {
   at::Tensor out;      ///< [N, H]
-  at::Tensor gate_up;  ///< [N * k + spare, 2I] of the sorted choices, without bias: all the backward pass needs kept
+  at::Tensor gate_up;  ///< [N * k, 2I] of the sorted choices, without bias: all the backward pass needs kept
 };
 MoeOutput moe_forward(const MoeInput& input, const SortedChoices& sorted);
 

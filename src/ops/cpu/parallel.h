@@ -4,8 +4,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 namespace xinslm::cpu {
+
+/// Rows of `width` elements that make it worth while to use another thread.
+inline int64_t rows_per_thread(int64_t width) {
+  constexpr int64_t elements = 16384;
+  return width >= elements ? 1 : elements / (width > 0 ? width : 1);
+}
 
 /// Parts into which `rows` are cut so that each thread has one, of at least `least` rows. The same for the same number
 /// of threads, so sums formed by part are, too.
@@ -18,6 +25,19 @@ template <class Body>
 void for_parts(int64_t rows, int64_t parts, const Body& body) {
   at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; ++part) body(part, rows * part / parts, rows * (part + 1) / parts);
+  });
+}
+
+/// Calls body(group, part, first, last) for the rows [first, last) of a group that are in a part, in parallel over the
+/// parts; group g has the rows [begin[g], begin[g + 1]), each of `width` elements of work.
+template <class Body>
+void for_rows_of_groups(const std::vector<int64_t>& begin, int64_t width, const Body& body) {
+  const int64_t rows = begin.back(), groups = static_cast<int64_t>(begin.size()) - 1;
+  for_parts(rows, count_parts(rows, rows_per_thread(width)), [&](int64_t part, int64_t first, int64_t last) {
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t from = std::max(first, begin[group]), to = std::min(last, begin[group + 1]);
+      if (from < to) body(group, part, from, to);
+    }
   });
 }
 
