@@ -1,0 +1,106 @@
+#include <ATen/ATen.h>
+
+#include <bit>
+#include <functional>
+
+#include "quant/packed_parts.h"
+#include "quant/rows16.h"
+#include "xinslm/core/error.h"
+#include "xinslm/quant/mxfp4.h"
+#include "xinslm/quant/packed_tensor.h"
+#include "xinslm/quant/quant_error.h"
+
+namespace xinslm {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "words of codes are read with their first column lowest");
+
+constexpr int64_t block_bytes = quant_block / 2;
+constexpr int64_t word_columns = 8;  // a word of 32 bits, and so the lane of a vector, holds eight codes
+constexpr uint8_t nan_scale = 255;
+
+PackedForm form_of(PackedLayout layout, at::IntArrayRef sizes) {
+  const int64_t rows = sizes[sizes.size() - 2], blocks = sizes.back() / quant_block;
+  if (layout == PackedLayout::checkpoint) {
+    return {at::kByte, with_last(sizes, 1, {blocks, block_bytes}), at::kByte, with_last(sizes, 1, {blocks})};
+  }
+  const int64_t groups = row_groups(rows);
+  return {at::kByte, with_last(sizes, 2, {groups, blocks, lanes * block_bytes}), at::kByte,
+          with_last(sizes, 2, {groups, blocks, lanes})};
+}
+
+PackedParts checked(PackedParts parts) {
+  check_sizes(parts.name, parts.sizes);
+  const PackedForm form = form_of(parts.layout, parts.sizes);
+  return checked_parts(std::move(parts), form);
+}
+
+/// Four codes apart by a byte each: 0x4321 becomes 0x04030201.
+uint32_t spread(uint32_t codes) {
+  codes = (codes | codes << 8) & 0x00ff00ff;
+  return (codes | codes << 4) & 0x0f0f0f0f;
+}
+
+/// The inverse of spread.
+uint32_t gather(uint32_t codes) {
+  codes = (codes | codes >> 4) & 0x00ff00ff;
+  return (codes | codes >> 8) & 0x0000ffff;
+}
+
+/// Eight codes in the order of columns to columns 0 to 3 in the low halves of the bytes and 4 to 7 in the high ones.
+uint32_t split_columns(uint32_t word) {
+  return spread(word & 0xffff) | spread(word >> 16) << 4;
+}
+
+uint32_t join_columns(uint32_t word) {
+  return gather(word & 0x0f0f0f0f) | gather(word >> 4 & 0x0f0f0f0f) << 16;
+}
+
+void reject_nan_scales(const PackedTensor& tensor) {
+  const at::Tensor found = tensor.scales().eq(nan_scale).nonzero();
+  if (found.size(0) == 0) return;
+  const std::vector<int64_t> place(found.const_data_ptr<int64_t>(), found.const_data_ptr<int64_t>() + found.size(1));
+  data_error("tensor ", tensor.name(), ": the scale of block ", at::IntArrayRef(place),
+             " is 255, which makes the block NaN; is the file damaged?");
+}
+
+}  // namespace
+
+Mxfp4Tensor::Mxfp4Tensor(PackedParts parts) : PackedTensor(checked(std::move(parts))) {}
+
+c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::from_checkpoint(const at::Tensor& blocks, const at::Tensor& scales,
+                                                             const std::string& name) {
+  if (blocks.dim() < 3) {
+    data_error("tensor ", name, ": the blocks are ", blocks.sizes(), ", expected [..., rows, in / 32, 16]");
+  }
+  const int64_t in = blocks.size(-2) * quant_block;
+  return c10::make_intrusive<Mxfp4Tensor>(
+      PackedParts{name, PackedLayout::checkpoint, with_last(blocks.sizes(), 2, {in}), blocks, scales});
+}
+
+c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::repack(PackedLayout wanted) const {
+  if (wanted == layout()) return c10::make_intrusive<Mxfp4Tensor>(parts());
+  if (!device().is_cpu()) return to(at::kCPU)->repack(wanted)->to(device());
+  PackedParts packed = empty_parts(parts(), wanted, form_of(wanted, sizes()));
+  const int64_t words = sizes().back() / word_columns, blocks = sizes().back() / quant_block;
+  if (wanted == PackedLayout::rows16) {
+    reject_nan_scales(*this);
+    rows_to_lanes<uint32_t, uint32_t>(values(), packed.values, sizes(), words, 0, split_columns);
+    rows_to_lanes<uint8_t, uint8_t>(scales(), packed.scales, sizes(), blocks, 0, std::identity());
+  } else {
+    lanes_to_rows<uint32_t, uint32_t>(values(), packed.values, sizes(), words, join_columns);
+    lanes_to_rows<uint8_t, uint8_t>(scales(), packed.scales, sizes(), blocks, std::identity());
+  }
+  return c10::make_intrusive<Mxfp4Tensor>(std::move(packed));
+}
+
+c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::to(at::Device device) const {
+  return c10::make_intrusive<Mxfp4Tensor>(parts_on(parts(), device));
+}
+
+at::Tensor Mxfp4Tensor::dequantize(at::ScalarType type) const {
+  const auto plain = repack(PackedLayout::checkpoint);
+  return dequantize_mxfp4(plain->values(), plain->scales(), type);
+}
+
+}  // namespace xinslm

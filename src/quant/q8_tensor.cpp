@@ -1,0 +1,68 @@
+#include <ATen/ATen.h>
+
+#include "quant/packed_parts.h"
+#include "quant/rows16.h"
+#include "xinslm/core/error.h"
+#include "xinslm/quant/packed_tensor.h"
+#include "xinslm/quant/q8.h"
+#include "xinslm/quant/quant_error.h"
+
+namespace xinslm {
+namespace {
+
+constexpr uint32_t offset = 0x80808080;  // adding 128 to a byte, or taking it away, flips its highest bit
+constexpr int64_t word_columns = 4;      // a word of 32 bits, and so the lane of a vector, holds four integers
+
+PackedForm form_of(PackedLayout layout, at::IntArrayRef sizes) {
+  const int64_t rows = sizes[sizes.size() - 2], blocks = sizes.back() / quant_block;
+  if (layout == PackedLayout::checkpoint) return {at::kChar, sizes.vec(), at::kHalf, with_last(sizes, 1, {blocks})};
+  const int64_t groups = row_groups(rows);
+  return {at::kByte, with_last(sizes, 2, {groups, blocks, lanes * quant_block}), at::kFloat,
+          with_last(sizes, 2, {groups, blocks, lanes})};
+}
+
+PackedParts checked(PackedParts parts) {
+  check_sizes(parts.name, parts.sizes);
+  const PackedForm form = form_of(parts.layout, parts.sizes);
+  return checked_parts(std::move(parts), form);
+}
+
+uint32_t shift_by_128(uint32_t word) {
+  return word ^ offset;
+}
+
+}  // namespace
+
+Q8Tensor::Q8Tensor(PackedParts parts) : PackedTensor(checked(std::move(parts))) {}
+
+c10::intrusive_ptr<Q8Tensor> Q8Tensor::from_checkpoint(const at::Tensor& values, const at::Tensor& scales,
+                                                       const std::string& name) {
+  return c10::make_intrusive<Q8Tensor>(
+      PackedParts{name, PackedLayout::checkpoint, values.sizes().vec(), values, scales});
+}
+
+c10::intrusive_ptr<Q8Tensor> Q8Tensor::repack(PackedLayout wanted) const {
+  if (wanted == layout()) return c10::make_intrusive<Q8Tensor>(parts());
+  if (!device().is_cpu()) return to(at::kCPU)->repack(wanted)->to(device());
+  PackedParts packed = empty_parts(parts(), wanted, form_of(wanted, sizes()));
+  const int64_t words = sizes().back() / word_columns, blocks = sizes().back() / quant_block;
+  if (wanted == PackedLayout::rows16) {
+    rows_to_lanes<uint32_t, uint32_t>(values(), packed.values, sizes(), words, offset, shift_by_128);
+    rows_to_lanes<at::Half, float>(scales(), packed.scales, sizes(), blocks, 0, [](at::Half x) { return float{x}; });
+  } else {
+    lanes_to_rows<uint32_t, uint32_t>(values(), packed.values, sizes(), words, shift_by_128);
+    lanes_to_rows<float, at::Half>(scales(), packed.scales, sizes(), blocks, [](float x) { return at::Half(x); });
+  }
+  return c10::make_intrusive<Q8Tensor>(std::move(packed));
+}
+
+c10::intrusive_ptr<Q8Tensor> Q8Tensor::to(at::Device device) const {
+  return c10::make_intrusive<Q8Tensor>(parts_on(parts(), device));
+}
+
+at::Tensor Q8Tensor::dequantize(at::ScalarType type) const {
+  const auto plain = repack(PackedLayout::checkpoint);
+  return dequantize_q8(plain->values(), plain->scales(), type);
+}
+
+}  // namespace xinslm
