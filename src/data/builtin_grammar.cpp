@@ -207,7 +207,9 @@ rule moral
 }  // namespace
 
 std::string builtin_grammar() {
-  return std::string(kBuiltinWords) + kStories;
+  std::string grammar = kBuiltinWords;
+  grammar += kStories;
+  return grammar;
 }
 
 }  // namespace xinslm
