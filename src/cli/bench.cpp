@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <iostream>
 #include <memory>
@@ -181,7 +183,7 @@ class Bench {
   }
 
   void run_speed() {
-    SpeedOptions how{options_.prompt, options_.generate, options_.repetitions, 0};
+    SpeedOptions how{options_.prompt, options_.generate, options_.depth, options_.repetitions, 0};
     ByEffort<SpeedResult> results;
     for (const Effort& effort : efforts()) {
       how.num_experts_per_tok = effort.experts;
@@ -215,7 +217,7 @@ void check_options(const BenchOptions& options) {
   refuse(scores, {"--limit"}, "hellaswag, lambada, winogrande and wikitext");
   refuse(any("perplexity") && file, {"--stride", "--line-end", "--separator"}, "perplexity of a file, --data FILE");
   refuse(scores || (any("perplexity") && file), {"--context"}, "benchmarks and perplexity of a file, --data FILE");
-  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--repetitions"}, "speed");
+  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--depth", "--repetitions"}, "speed");
 }
 
 /// What is asked for; all of it is known to be there before the model is opened.
@@ -306,6 +308,10 @@ void add_bench(CLI::App& program) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("-n,--generate-tokens", options->generate, "speed: tokens generated; 0 = leave out")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("-d,--depth", options->depth, "speed: tokens in the KV cache before the timing starts")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

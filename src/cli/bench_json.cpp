@@ -39,7 +39,15 @@ Json speed_json(const SpeedOptions& options, const SpeedResult& result) {
   };
   Json json = Json::object();
   if (result.prompt.count > 0) json["prompt"] = one(options.prompt_tokens, result.prompt);
-  if (result.generate.count > 0) json["generate"] = one(options.generate_tokens, result.generate);
+  if (options.depth > 0) json["depth"] = options.depth;
+  if (result.generate.count > 0) {
+    json["generate"] = one(options.generate_tokens, result.generate);
+    json["generate"]["bytes_per_token"] = result.bytes_per_token;
+  }
+  if (result.read_bandwidth > 0) {
+    json["read_bandwidth"] = result.read_bandwidth;
+    json["bus_share"] = result.bus_share();
+  }
   return json;
 }
 

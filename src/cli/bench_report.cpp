@@ -56,7 +56,14 @@ std::string speed_table(const SpeedOptions& options, const ByEffort<SpeedResult>
     add(effort, cat("prompt ", options.prompt_tokens), result.prompt);
     add(effort, cat("generate ", options.generate_tokens), result.generate);
   }
-  return table.text() + faint(cat("mean of ", options.repetitions, " repetitions\n"));
+  std::string notes = cat("mean of ", options.repetitions, " repetitions");
+  if (options.depth > 0) notes += cat(" after ", grouped(options.depth), " tokens");
+  const SpeedResult& one = main_result(results);
+  if (one.read_bandwidth > 0) {
+    notes += cat("; a token reads ", fixed(one.bytes_per_token / 1e6, 1), " MB: ", fixed(100 * one.bus_share(), 0),
+                 " % of the ", fixed(one.read_bandwidth / 1e9, 1), " GB/s that the memory gives");
+  }
+  return table.text() + faint(notes + "\n");
 }
 
 }  // namespace xinslm::cli

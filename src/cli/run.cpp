@@ -44,6 +44,8 @@ void build(CLI::App& program) {
   add_config(program);
   add_tokenizer(program);
   add_data(program);
+  add_quantize(program);
+  add_init(program);
 }
 
 int fail(const std::string& message, ErrorKind kind) {

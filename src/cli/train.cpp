@@ -95,6 +95,7 @@ void print_result(const RunFolder& run, const TrainingOutcome& outcome) {
   row("training loss", fixed(outcome.training_loss, 4) + " nats/token, smoothed");
   if (outcome.last) row("validation", score_text(*outcome.last));
   if (outcome.averaged) row("  averaged weights", score_text(*outcome.averaged));
+  if (outcome.packed) row("  quantised", score_text(*outcome.packed));
   if (!std::isnan(outcome.entropy)) {
     row("entropy of the text", fixed(outcome.entropy, 4) + " bits/byte: what no model can beat");
   }

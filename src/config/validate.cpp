@@ -80,10 +80,32 @@ void check_training(const Settings& settings, const Blame& blame) {
   }
 }
 
-void check_quantization(const QuantizationSettings& quantization, const Blame& blame) {
-  if (quantization.enable_quantization) {
-    usage_error(blame.subject("quantization.enable_quantization", "true"),
-                ", but quantize is not part of this version; set it to false to train in float");
+void check_quantization(const Settings& settings, const Blame& blame) {
+  const QuantizationSettings& wanted = settings.quantization;
+  if (!wanted.enable_quantization) {
+    if (settings.training.qat_start >= 1) return;
+    usage_error(blame.subject("training.qat_start", settings.training.qat_start),
+                ", but nothing will be quantised; set quantization.enable_quantization: true");
+  }
+  if (wanted.bits != 4) {
+    usage_error(blame.subject("quantization.bits", wanted.bits),
+                ", expected 4: MXFP4 is the format of the experts' weights, and there is no other");
+  }
+  if (wanted.group_size != 32 && wanted.group_size != 64 && wanted.group_size != 128) {
+    usage_error(blame.subject("quantization.group_size", wanted.group_size),
+                ", expected 32, 64 or 128: a block of MXFP4 has 32 weights, and only neighbouring blocks can share a "
+                "scale");
+  }
+  if (!wanted.quantize_moe_weights) {
+    usage_error(blame.subject("quantization.quantize_moe_weights", "false"),
+                ", but the experts are what quantisation is for; set enable_quantization: false instead");
+  }
+  const ModelConfig& model = settings.model;
+  const bool blocks = model.hidden_size % 32 == 0 && model.intermediate_size % 32 == 0;
+  if (!blocks) {
+    usage_error(blame.subject("quantization.enable_quantization", "true"), ", but model.hidden_size ",
+                model.hidden_size, " and model.intermediate_size ", model.intermediate_size,
+                " are not both multiples of 32, the size of a block");
   }
 }
 
@@ -110,7 +132,7 @@ void validate(const Settings& settings) {
   check_data(settings.data, blame);
   check_length(settings, blame);
   check_training(settings, blame);
-  check_quantization(settings.quantization, blame);
+  check_quantization(settings, blame);
   check_device(settings.device, blame);
 }
 

@@ -25,7 +25,7 @@ bool is_supported(Isa isa) {
     case Isa::avx512:
       return avx512;
     default:
-      return avx512 && __builtin_cpu_supports("avx512bf16");
+      return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
   }
 #else
   return false;

@@ -1,6 +1,7 @@
 #include "xinslm/eval/scorer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <map>
@@ -226,10 +227,8 @@ void ScoreBatches::compute(const Pass& pass) {
   }
   const at::Tensor wanted = at::tensor(targets, at::kLong).to(model_.device());
   at::Tensor greedy;
-  const at::Tensor found = token_log_probabilities(at::cat(states(pass)), model_.head_weight(), wanted,
-                                                   model_.config().logit_softcap, &greedy)
-                               .to(at::kCPU, at::kDouble)
-                               .contiguous();
+  const at::Tensor found =
+      model_.token_log_probabilities(at::cat(states(pass)), wanted, &greedy).to(at::kCPU, at::kDouble).contiguous();
   greedy = greedy.to(at::kCPU).contiguous();
   const double* log_probability = found.const_data_ptr<double>();
   const bool* best = greedy.const_data_ptr<bool>();
@@ -279,8 +278,7 @@ double Scorer::score_rows(const at::Tensor& tokens, const at::Tensor& targets) c
   const at::Tensor hidden = model_.hidden_states(tokens.to(model_.device()), options).flatten(0, 1);
   const at::Tensor wanted = targets.flatten().to(model_.device());
   const at::Tensor places = wanted.ne(ignored_target).nonzero().squeeze(1);
-  return token_log_probabilities(hidden.index_select(0, places), model_.head_weight(), wanted.index_select(0, places),
-                                 model_.config().logit_softcap)
+  return model_.token_log_probabilities(hidden.index_select(0, places), wanted.index_select(0, places))
       .to(at::kDouble)
       .sum()
       .item<double>();

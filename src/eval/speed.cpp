@@ -1,12 +1,17 @@
 #include "xinslm/eval/speed.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 #include <vector>
 
 #include "xinslm/core/error.h"
+#include "xinslm/core/memory_bandwidth.h"
 #include "xinslm/core/random.h"
+#include "xinslm/model/decoder.h"
 #include "xinslm/model/kv_cache.h"
 
 namespace xinslm {
@@ -23,6 +28,8 @@ void check(const Transformer& model, const SpeedOptions& options) {
   };
   within("prompt length", options.prompt_tokens);
   within("generation length", options.generate_tokens);
+  within("depth", options.depth);
+  within("depth and length together", options.depth + std::max(options.prompt_tokens, options.generate_tokens));
   if (options.prompt_tokens + options.generate_tokens == 0) usage_error("nothing to time: both lengths are 0");
   if (options.repetitions < 1) usage_error("repetitions is ", options.repetitions, "; it must be at least 1");
 }
@@ -30,20 +37,21 @@ void check(const Transformer& model, const SpeedOptions& options) {
 class SpeedTest {
  public:
   SpeedTest(const Transformer& model, const SpeedOptions& options)
-      : model_(model), cache_(model.config(), 1, model.device(), model.type()) {
+      : model_(model), cache_(model.config(), 1, model.device(), model.type()), depth_(options.depth) {
     forward_.kv_cache = &cache_;
     forward_.num_experts_per_tok = options.num_experts_per_tok;
+    if (Decoder::supports(model)) decoder_.emplace(model);
   }
 
   /// Tokens a second of a prompt of that length.
   double prompt(int64_t length) {
-    cache_.clear();
+    fill_cache();
     const at::Tensor tokens = random_tokens(length);
     return rate(length, [&] { next_token(tokens); });
   }
 
   double generate(int64_t length) {
-    cache_.clear();
+    fill_cache();
     at::Tensor token = random_tokens(1);
     return rate(length, [&] {
       for (int64_t i = 0; i < length; ++i) token.fill_(next_token(token));
@@ -51,6 +59,12 @@ class SpeedTest {
   }
 
  private:
+  void fill_cache() {
+    if (depth_ > 0 && cache_.truncate(depth_) && cache_.length() == depth_) return;
+    cache_.clear();
+    if (depth_ > 0) model_.hidden_states(random_tokens(depth_), forward_);
+  }
+
   at::Tensor random_tokens(int64_t length) {
     at::Tensor tokens = at::empty({1, length}, at::kLong);
     auto* ids = tokens.mutable_data_ptr<int64_t>();
@@ -61,6 +75,10 @@ class SpeedTest {
 
   /// Reading the answer waits for the device.
   int64_t next_token(const at::Tensor& tokens) {
+    if (tokens.numel() == 1 && decoder_) {
+      const int64_t token = tokens.item<int64_t>();
+      return decoder_->step(token, cache_, forward_.num_experts_per_tok).argmax(-1).item<int64_t>();
+    }
     const at::Tensor hidden = model_.hidden_states(tokens, forward_);
     return model_.logits(hidden.select(1, hidden.size(1) - 1)).argmax(-1).item<int64_t>();
   }
@@ -75,7 +93,9 @@ class SpeedTest {
 
   const Transformer& model_;
   KvCache cache_;
+  int64_t depth_;
   ForwardOptions forward_;
+  std::optional<Decoder> decoder_;
   RandomStream random_{speed_purpose};
 };
 
@@ -86,6 +106,12 @@ SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options,
   check(model, options);
   SpeedTest test(model, options);
   std::vector<double> prompt, generate;
+  SpeedResult result;
+  if (options.generate_tokens > 0) {
+    const int64_t middle = options.depth + options.generate_tokens / 2;
+    result.bytes_per_token = static_cast<double>(bytes_read_per_token(model, options.num_experts_per_tok, middle));
+    if (model.device().is_cpu()) result.read_bandwidth = measure_read_bandwidth();
+  }
   const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
   int64_t done = 0;
   const auto measure = [&](int64_t length, std::vector<double>& speeds, auto run) {
@@ -98,7 +124,14 @@ SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options,
   };
   measure(options.prompt_tokens, prompt, [&](int64_t length) { return test.prompt(length); });
   measure(options.generate_tokens, generate, [&](int64_t length) { return test.generate(length); });
-  return {estimate(prompt), estimate(generate)};
+  if (result.read_bandwidth > 0) result.read_bandwidth = std::max(result.read_bandwidth, measure_read_bandwidth());
+  result.prompt = estimate(prompt);
+  result.generate = estimate(generate);
+  return result;
+}
+
+double SpeedResult::bus_share() const {
+  return read_bandwidth > 0 ? generate.value * bytes_per_token / read_bandwidth : 0;
 }
 
 }  // namespace xinslm

@@ -140,10 +140,12 @@ void read_departures(const Json& object, const std::string& where, ModelConfig& 
 }
 
 void check_readable(JsonFields& fields) {
-  if (fields.find("quantization_config") != nullptr) {
-    data_error(fields.where(),
-               ": has a quantization_config: quantised checkpoints (MXFP4) are not read by this version; "
-               "use an unquantised bfloat16 or float32 copy of the model");
+  if (const Json* quantization = fields.find("quantization_config")) {
+    const std::string method = quantization->is_object() ? quantization->value("quant_method", "") : "";
+    if (method != "mxfp4") {
+      data_error(fields.where(), ": quantization_config names the method \"", method,
+                 "\"; only mxfp4 is read here: use an unquantised bfloat16 or float32 copy of the model");
+    }
   }
   std::string type;
   fields.require("model_type", type);

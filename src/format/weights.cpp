@@ -27,11 +27,11 @@ std::string shard_name(size_t number, size_t count) {
 }
 
 /// Fills shards in order up to shard_bytes; a larger tensor gets one to itself.
-std::vector<NamedTensors> split(const NamedTensors& weights, int64_t shard_bytes) {
-  std::vector<NamedTensors> shards(1);
+std::vector<TensorSources> split(const TensorSources& weights, int64_t shard_bytes) {
+  std::vector<TensorSources> shards(1);
   int64_t used = 0;
-  for (const auto& entry : weights) {
-    const auto bytes = static_cast<int64_t>(entry.second.nbytes());
+  for (const TensorSource& entry : weights) {
+    const int64_t bytes = entry.bytes();
     if (used + bytes > shard_bytes && !shards.back().empty()) {
       shards.emplace_back();
       used = 0;
@@ -91,6 +91,10 @@ NamedTensors read_shards(const fs::path& folder, const fs::path& index) {
 }  // namespace
 
 void write_weights(const fs::path& folder, const NamedTensors& weights, int64_t shard_bytes) {
+  write_weights(folder, sources_of(weights), shard_bytes);
+}
+
+void write_weights(const fs::path& folder, const TensorSources& weights, int64_t shard_bytes) {
   const auto shards = split(weights, shard_bytes);
   if (shards.size() == 1) {
     write_safetensors(folder / single_name, weights, format_mark);
@@ -103,9 +107,9 @@ void write_weights(const fs::path& folder, const NamedTensors& weights, int64_t 
     const std::string name = shard_name(i, shards.size());
     write_safetensors(folder / name, shards[i], format_mark);
     written.insert(name);
-    for (const auto& [tensor, value] : shards[i]) {
-      map[tensor] = name;
-      total += static_cast<int64_t>(value.nbytes());
+    for (const TensorSource& tensor : shards[i]) {
+      map[tensor.name] = name;
+      total += tensor.bytes();
     }
   }
   write_json(folder / index_name, {{"metadata", {{"total_size", total}}}, {"weight_map", map}});

@@ -1,6 +1,7 @@
 #include "xinslm/generate/generator.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +11,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
 #include "xinslm/generate/stop_text.h"
+#include "xinslm/model/decoder.h"
 #include "xinslm/model/kv_cache.h"
 
 namespace xinslm {
@@ -53,14 +55,17 @@ double GenerateResult::generate_tokens_per_second() const {
 
 struct Generator::State {
   State(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer)
-      : model(model), tokenizer(std::move(tokenizer)), cache(model.config(), 1, model.device(), model.type()) {}
+      : model(model), tokenizer(std::move(tokenizer)), cache(model.config(), 1, model.device(), model.type()) {
+    if (Decoder::supports(model)) decoder.emplace(model);
+  }
 
   const Transformer& model;
   std::shared_ptr<const Tokenizer> tokenizer;
   KvCache cache;
-  std::vector<TokenId> cached;  // the tokens behind the cache
-  int64_t cached_experts = 0;   // with how many experts it was computed
-  at::Tensor logits;            // [V] float32 on the CPU, of the last token computed
+  std::optional<Decoder> decoder;  // where there is one, it computes single tokens
+  std::vector<TokenId> cached;     // the tokens behind the cache
+  int64_t cached_experts = 0;      // with how many experts it was computed
+  at::Tensor logits;               // [V] float32 on the CPU, of the last token computed
 
   int64_t context() const { return model.config().max_position_embeddings; }
   void check(const std::vector<TokenId>& ids, const GenerateOptions& options) const;
@@ -103,6 +108,11 @@ int64_t Generator::State::reuse(const std::vector<TokenId>& ids, int64_t experts
 
 /// Runs the tokens through the model; they continue the cache. @return false when interrupted on the way
 bool Generator::State::compute(std::span<const TokenId> ids) {
+  if (ids.size() == 1 && decoder) {
+    logits = decoder->step(ids[0], cache, cached_experts);
+    cached.push_back(ids[0]);
+    return true;
+  }
   ForwardOptions forward;
   forward.kv_cache = &cache;
   forward.num_experts_per_tok = cached_experts;

@@ -16,9 +16,12 @@ using torch::autograd::variable_list;
 
 /// The members of a layer, in a fixed order.
 std::vector<at::Tensor*> members(LayerWeights& w) {
-  return {&w.input_norm,  &w.query,    &w.query_bias,   &w.key,    &w.key_bias,    &w.value,    &w.value_bias,
-          &w.query_norm,  &w.key_norm, &w.sinks,        &w.output, &w.output_bias, &w.mlp_norm, &w.router,
-          &w.router_bias, &w.gate_up,  &w.gate_up_bias, &w.down,   &w.down_bias};
+  std::vector<at::Tensor*> all{&w.input_norm, &w.query_norm, &w.key_norm, &w.sinks, &w.mlp_norm};
+  for (Projection* matrix : {&w.query, &w.key, &w.value, &w.output, &w.router, &w.gate_up, &w.down}) {
+    all.push_back(&matrix->weight);
+    all.push_back(&matrix->bias);
+  }
+  return all;
 }
 
 /// What the second computation needs besides tensors. Rides through autograd's saved data.

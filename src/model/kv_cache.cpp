@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "xinslm/core/error.h"
+#include "xinslm/core/huge_pages.h"
 
 namespace xinslm {
 namespace {
@@ -60,11 +61,31 @@ void KvCache::reserve(Layer& layer, int64_t tokens) const {
   if (layer.window > 0) larger = std::min(larger, 2 * layer.window);
   const auto grow = [&](at::Tensor& old) {
     at::Tensor grown = at::empty({batch_, heads_, larger, head_dim_}, at::TensorOptions().device(device_).dtype(type_));
+    if (device_.is_cpu()) use_huge_pages(grown);
     if (layer.held > 0) grown.narrow(2, 0, layer.held).copy_(old.narrow(2, 0, layer.held));
     old = grown;
   };
   grow(layer.keys);
   grow(layer.values);
+}
+
+/// Moves the last `seen` tokens of a windowed layer to the front.
+void KvCache::forget_unseen(Layer& layer, int64_t seen) const {
+  for (at::Tensor* held : {&layer.keys, &layer.values}) {
+    held->narrow(2, 0, seen).copy_(held->narrow(2, layer.held - seen, seen).clone());  // the two may overlap
+  }
+  layer.start += layer.held - seen;
+  layer.held = seen;
+}
+
+KvCache::Place KvCache::extend(int64_t index) {
+  Layer& layer = layers_.at(static_cast<size_t>(index));
+  drop_unfinished(layer);
+  const int64_t seen = layer.window == 0 ? layer.held : std::min(layer.held, layer.window - 1);
+  if (layer.window > 0 && layer.held + 1 > 2 * layer.window) forget_unseen(layer, seen);
+  reserve(layer, layer.held + 1);
+  ++layer.held;
+  return {layer.keys, layer.values, layer.held - 1 - seen, seen + 1};
 }
 
 std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t index, const at::Tensor& keys, const at::Tensor& values) {
@@ -75,11 +96,7 @@ std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t index, const at::Tenso
   const int64_t seen = layer.window == 0 ? layer.held : std::min(layer.held, layer.window - 1);
   if (layer.window > 0 && layer.held + tokens > 2 * layer.window) {
     if (seen + tokens > 2 * layer.window) return append_long(layer, seen, keys, values);
-    for (at::Tensor* held : {&layer.keys, &layer.values}) {
-      held->narrow(2, 0, seen).copy_(held->narrow(2, layer.held - seen, seen).clone());  // the two may overlap
-    }
-    layer.start += layer.held - seen;
-    layer.held = seen;
+    forget_unseen(layer, seen);
   }
   reserve(layer, layer.held + tokens);
   layer.keys.narrow(2, layer.held, tokens).copy_(keys);

@@ -14,7 +14,12 @@ class LayoutWriter {
   LayoutWriter(const ModelConfig& config, std::vector<ParameterSlot>& slots) : config_(config), slots_(slots) {}
 
   void add(const std::string& name, std::vector<int64_t> shape, ParameterKind kind, at::Tensor& tensor) {
-    slots_.push_back({prefix_ + name, std::move(shape), kind, false, &tensor});
+    slots_.push_back({prefix_ + name, std::move(shape), kind, false, &tensor, nullptr});
+  }
+
+  void add(const std::string& name, std::vector<int64_t> shape, ParameterKind kind, Projection& matrix) {
+    add(name, std::move(shape), kind, matrix.weight);
+    slots_.back().packed = &matrix.packed;
   }
 
   void layer(int64_t index, LayerWeights& w) {
@@ -31,10 +36,11 @@ class LayoutWriter {
   }
 
  private:
-  void projection(const std::string& name, int64_t out, int64_t in, ParameterKind kind, bool biased, at::Tensor& weight,
-                  at::Tensor& bias) {
-    add(name + ".weight", {out, in}, kind, weight);
-    if (biased) add(name + ".bias", {out}, offset, bias);
+  void projection(const std::string& name, int64_t out, int64_t in, ParameterKind kind, bool biased,
+                  Projection& matrix) {
+    add(name + ".weight", {out, in}, kind, matrix);
+    if (kind == router) slots_.back().packed = nullptr;
+    if (biased) add(name + ".bias", {out}, offset, matrix.bias);
   }
 
   void attention(LayerWeights& w) {
@@ -42,38 +48,38 @@ class LayoutWriter {
     const int64_t query_width = config_.num_attention_heads * config_.head_dim;
     const int64_t key_width = config_.num_key_value_heads * config_.head_dim;
     const bool biased = config_.attention_bias;
-    projection("self_attn.q_proj", query_width, hidden, matrix, biased, w.query, w.query_bias);
-    projection("self_attn.k_proj", key_width, hidden, matrix, biased, w.key, w.key_bias);
-    projection("self_attn.v_proj", key_width, hidden, matrix, biased, w.value, w.value_bias);
+    projection("self_attn.q_proj", query_width, hidden, matrix, biased, w.query);
+    projection("self_attn.k_proj", key_width, hidden, matrix, biased, w.key);
+    projection("self_attn.v_proj", key_width, hidden, matrix, biased, w.value);
     if (config_.qk_norm) {
       add("self_attn.q_norm.weight", {config_.head_dim}, gain, w.query_norm);
       add("self_attn.k_norm.weight", {config_.head_dim}, gain, w.key_norm);
     }
     if (config_.attention_sinks) add("self_attn.sinks", {config_.num_attention_heads}, offset, w.sinks);
-    projection("self_attn.o_proj", hidden, query_width, residual, biased, w.output, w.output_bias);
+    projection("self_attn.o_proj", hidden, query_width, residual, biased, w.output);
   }
 
   void experts(LayerWeights& w) {
     const int64_t count = config_.num_experts;
     const int64_t hidden = config_.hidden_size;
     const int64_t width = config_.intermediate_size;
-    projection("mlp.router", count, hidden, router, config_.router_bias, w.router, w.router_bias);
+    projection("mlp.router", count, hidden, router, config_.router_bias, w.router);
     const auto add_expert = [&](const char* name, std::vector<int64_t> shape, ParameterKind kind, at::Tensor& tensor) {
       add(name, std::move(shape), kind, tensor);
       slots_.back().expert = true;
     };
-    add_expert("mlp.experts.gate_up_proj", {count, hidden, 2 * width}, matrix, w.gate_up);
-    if (config_.expert_bias) add_expert("mlp.experts.gate_up_proj_bias", {count, 2 * width}, offset, w.gate_up_bias);
-    add_expert("mlp.experts.down_proj", {count, width, hidden}, residual, w.down);
-    if (config_.expert_bias) add_expert("mlp.experts.down_proj_bias", {count, hidden}, offset, w.down_bias);
+    add_expert("mlp.experts.gate_up_proj", {count, hidden, 2 * width}, matrix, w.gate_up.weight);
+    if (config_.expert_bias) add_expert("mlp.experts.gate_up_proj_bias", {count, 2 * width}, offset, w.gate_up.bias);
+    add_expert("mlp.experts.down_proj", {count, width, hidden}, residual, w.down.weight);
+    if (config_.expert_bias) add_expert("mlp.experts.down_proj_bias", {count, hidden}, offset, w.down.bias);
   }
 
   void dense(LayerWeights& w) {
     const int64_t hidden = config_.hidden_size;
     const int64_t width = config_.dense_width();
     const bool biased = config_.expert_bias;
-    projection("mlp.gate_up_proj", 2 * width, hidden, matrix, biased, w.gate_up, w.gate_up_bias);
-    projection("mlp.down_proj", hidden, width, residual, biased, w.down, w.down_bias);
+    projection("mlp.gate_up_proj", 2 * width, hidden, matrix, biased, w.gate_up);
+    projection("mlp.down_proj", hidden, width, residual, biased, w.down);
   }
 
   const ModelConfig& config_;

@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <string>
 
 #include "xinslm/core/error.h"
+#include "xinslm/core/huge_pages.h"
 #include "xinslm/format/model_folder.h"
+#include "xinslm/model/packed_names.h"
 
 namespace fs = std::filesystem;
 
@@ -14,10 +17,7 @@ namespace {
 
 void check_float(const std::string& name, const at::Tensor& tensor) {
   if (at::isFloatingType(tensor.scalar_type())) return;
-  const bool packed = name.ends_with("_blocks") || name.ends_with("_scales");
-  data_error("tensor ", name, " is of type ", tensor.scalar_type(),
-             packed ? ": MXFP4 checkpoints are not read by this version; use an unquantised copy of the model"
-                    : ", expected floating point");
+  data_error("tensor ", name, " is of type ", tensor.scalar_type(), ", expected floating point");
 }
 
 std::string type_name(at::ScalarType type) {
@@ -25,13 +25,66 @@ std::string type_name(at::ScalarType type) {
   return type == at::kHalf ? "float16" : "float32";
 }
 
+/// The tensors `prefix`_blocks and `prefix`_scales as one.
+c10::intrusive_ptr<Mxfp4Tensor> packed_tensor(const std::map<std::string, at::Tensor>& parts,
+                                              const std::string& prefix) {
+  const auto blocks = parts.find(cat(prefix, blocks_suffix)), scales = parts.find(cat(prefix, scales_suffix));
+  for (const auto& [found, end] : {std::pair{blocks, blocks_suffix}, std::pair{scales, scales_suffix}}) {
+    if (found == parts.end()) data_error("tensor ", prefix, end, " is missing");
+  }
+  return Mxfp4Tensor::from_checkpoint(blocks->second.flatten(-2).unflatten(-1, {-1, 16}), scales->second, prefix);
+}
+
+/// Dense matrices in 8-bit blocks; `parts` loses what belongs to them.
+void set_dense(Transformer& model, std::map<std::string, at::Tensor>& parts) {
+  for (auto part = parts.begin(); part != parts.end();) {
+    if (!part->first.ends_with(q8_suffix)) {
+      ++part;
+      continue;
+    }
+    const std::string name = part->first.substr(0, part->first.size() - q8_suffix.size());
+    const auto scales = parts.find(cat(name, q8_scales_suffix));
+    if (scales == parts.end()) data_error("tensor ", name, q8_scales_suffix, " is missing");
+    model.set_packed(name, Q8Tensor::from_checkpoint(part->second, scales->second, name));
+    parts.erase(scales);
+    part = parts.erase(part);
+  }
+}
+
+/// Experts in MXFP4, under the names of gpt-oss' checkpoints.
+void set_experts(Transformer& model, const std::map<std::string, at::Tensor>& parts) {
+  if (parts.empty()) return;
+  for (int64_t layer = 0; layer < model.config().num_hidden_layers; ++layer) {
+    if (!model.config().is_moe(layer)) continue;
+    const std::string prefix = cat("model.layers.", layer, ".mlp.experts.");
+    model.set_packed_experts(layer, packed_tensor(parts, prefix + "gate_up_proj"),
+                             packed_tensor(parts, prefix + "down_proj"));
+  }
+}
+
+/// Matrices that each token reads leave the file's map, whose pages are small; those that only rows are looked up in,
+/// or that change their type anyhow, stay.
+at::Tensor readable_fast(const std::string& name, const at::Tensor& tensor, const Transformer& model) {
+  const bool looked_up = name == "model.embed_tokens.weight" && !model.config().tie_word_embeddings;
+  const bool stays = looked_up || !model.device().is_cpu() || tensor.nbytes() < huge_page_bytes ||
+                     tensor.scalar_type() != model.type();
+  return stays ? tensor : copy_to_huge_pages(tensor);
+}
+
 void set_all(Transformer& model, const NamedTensors& weights) {
   const bool tied = model.config().tie_word_embeddings;
+  std::map<std::string, at::Tensor> packed;
   for (const auto& [name, tensor] : weights) {
+    if (name.ends_with(blocks_suffix) || name.ends_with(scales_suffix) || name.ends_with(q8_suffix)) {
+      packed.emplace(name, tensor);
+      continue;
+    }
     check_float(name, tensor);
     if (tied && name == "lm_head.weight") continue;  // some tools store the tied head as well
-    model.set_parameter(name, tensor);
+    model.set_parameter(name, readable_fast(name, tensor, model));
   }
+  set_dense(model, packed);
+  set_experts(model, packed);
 }
 
 }  // namespace
@@ -50,6 +103,7 @@ Transformer load_model(const fs::path& folder, at::Device device, at::ScalarType
   const auto shapes = parameter_shapes(model.config());
   for (size_t i = 0; i < shapes.size(); ++i) {
     const auto& [name, shape] = shapes[i];
+    if (model.is_packed(name)) continue;
     if (model.parameters()[i].second.defined()) continue;
     data_error(folder.string(), ": tensor ", name, " ", at::IntArrayRef(shape), " is missing");
   }

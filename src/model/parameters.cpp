@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,17 @@ namespace {
 /// Storage made from foreign memory cannot be resized; here that memory is a read-only map of a file.
 at::Tensor writable(const at::Tensor& tensor) {
   return tensor.has_storage() && !tensor.storage().resizable() ? tensor.clone() : tensor;
+}
+
+void check_sizes(const PackedTensor& tensor, const std::vector<int64_t>& sizes) {
+  if (tensor.sizes() == sizes) return;
+  data_error("tensor ", tensor.name(), " is ", at::IntArrayRef(tensor.sizes()), ", expected ", at::IntArrayRef(sizes));
+}
+
+/// As the products on the device read it.
+template <class Packed>
+c10::intrusive_ptr<Packed> ready(const c10::intrusive_ptr<Packed>& tensor, at::Device device) {
+  return tensor->repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
 }
 
 }  // namespace
@@ -62,6 +74,33 @@ void Transformer::set_parameter(const std::string& name, const at::Tensor& value
   data_error("tensor ", name, " does not belong to this model");
 }
 
+void Transformer::set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxfp4Tensor>& gate_up,
+                                     const c10::intrusive_ptr<Mxfp4Tensor>& down) {
+  if (layer < 0 || layer >= config_.num_hidden_layers || !config_.is_moe(layer)) {
+    usage_error("layer ", layer, " has no experts to pack");
+  }
+  const int64_t experts = config_.num_experts, hidden = config_.hidden_size, width = config_.intermediate_size;
+  check_sizes(*gate_up, {experts, 2 * width, hidden});
+  check_sizes(*down, {experts, hidden, width});
+  LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  weights.gate_up_packed = ready(gate_up, device_);
+  weights.down_packed = ready(down, device_);
+  for (const char* name : {"gate_up_proj", "down_proj"}) {
+    packed_.insert(cat("model.layers.", layer, ".mlp.experts.", name));
+  }
+}
+
+void Transformer::set_packed(const std::string& name, const c10::intrusive_ptr<Q8Tensor>& value) {
+  for (const ParameterSlot& slot : parameter_layout(config_, weights_)) {
+    if (slot.name != name || slot.packed == nullptr) continue;
+    check_sizes(*value, slot.shape);
+    *slot.packed = ready(value, device_);
+    packed_.insert(name);
+    return;
+  }
+  data_error("tensor ", name, " cannot be in 8-bit blocks: this model has no such matrix");
+}
+
 void Transformer::require_grad(bool on) {
   for (auto& [name, tensor] : parameters_) {
     if (!tensor.defined()) continue;
@@ -69,10 +108,6 @@ void Transformer::require_grad(bool on) {
     tensor.requires_grad_(on);
   }
   bind_weights();
-}
-
-const at::Tensor& Transformer::head_weight() const {
-  return config_.tie_word_embeddings ? weights_.embedding : weights_.head;
 }
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const ModelConfig& config) {
@@ -94,6 +129,29 @@ ParameterCounts count_parameters(const ModelConfig& config) {
     counts.active += slot.expert ? count / config.num_experts * config.num_experts_per_tok : count;
   }
   return counts;
+}
+
+int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length) {
+  const ModelConfig& config = model.config();
+  const int64_t experts = num_experts_per_tok > 0 ? num_experts_per_tok : config.num_experts_per_tok;
+  ModelWeights weights = model.weights();
+  int64_t bytes = 0;
+  for (const ParameterSlot& slot : parameter_layout(config, weights)) {
+    const bool only_looked_up = slot.kind == ParameterKind::embedding && !config.tie_word_embeddings;
+    if (only_looked_up) continue;
+    int64_t own = slot.tensor->defined() ? static_cast<int64_t>(slot.tensor->nbytes()) : 0;
+    if (slot.packed != nullptr && *slot.packed) own = (*slot.packed)->bytes();
+    bytes += slot.expert ? own / config.num_experts * experts : own;
+  }
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const LayerWeights& of = weights.layers[static_cast<size_t>(layer)];
+    if (of.gate_up_packed) {
+      bytes += (of.gate_up_packed->bytes() + of.down_packed->bytes()) / config.num_experts * experts;
+    }
+    const int64_t window = config.window(layer), seen = window > 0 ? std::min(window, length) : length;
+    bytes += 2 * seen * config.num_key_value_heads * config.head_dim * (model.type() == at::kFloat ? 4 : 2);
+  }
+  return bytes;
 }
 
 }  // namespace xinslm

@@ -1,8 +1,11 @@
 #include "xinslm/model/transformer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <tuple>
+#include <vector>
 
 #include "model/block.h"
 #include "model/check_pass.h"
@@ -11,7 +14,9 @@
 #include "xinslm/ops/dropout.h"
 #include "xinslm/ops/embedding.h"
 #include "xinslm/ops/linear.h"
+#include "xinslm/ops/linear_cross_entropy.h"
 #include "xinslm/ops/moe.h"
+#include "xinslm/ops/packed.h"
 #include "xinslm/ops/rms_norm.h"
 #include "xinslm/ops/rotary.h"
 
@@ -23,11 +28,15 @@ at::Tensor split_heads(const at::Tensor& x, int64_t head_dim) {
   return x.unflatten(-1, {-1, head_dim}).transpose(1, 2);
 }
 
+at::Tensor project(const at::Tensor& x, const Projection& matrix) {
+  return matrix.packed ? packed_linear(x, matrix.packed, matrix.bias) : linear(x, matrix.weight, matrix.bias);
+}
+
 at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x) {
   const ModelConfig& config = pass.config;
-  at::Tensor query = split_heads(linear(x, w.query, w.query_bias), config.head_dim);
-  at::Tensor key = split_heads(linear(x, w.key, w.key_bias), config.head_dim);
-  at::Tensor value = split_heads(linear(x, w.value, w.value_bias), config.head_dim);
+  at::Tensor query = split_heads(project(x, w.query), config.head_dim);
+  at::Tensor key = split_heads(project(x, w.key), config.head_dim);
+  at::Tensor value = split_heads(project(x, w.value), config.head_dim);
   if (config.qk_norm) {
     query = rms_norm(query, w.query_norm, config.rms_norm_eps);
     key = rms_norm(key, w.key_norm, config.rms_norm_eps);
@@ -36,11 +45,11 @@ at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeigh
   key = rotary(key, pass.cos, pass.sin);
   if (pass.kv_cache != nullptr) std::tie(key, value) = pass.kv_cache->append(layer, key, value);
   const at::Tensor mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
-  return linear(mixed.transpose(1, 2).flatten(2), w.output, w.output_bias);
+  return project(mixed.transpose(1, 2).flatten(2), w.output);
 }
 
 at::Tensor dense_mlp(const PassState& pass, const LayerWeights& w, const at::Tensor& x) {
-  return linear(swiglu(linear(x, w.gate_up, w.gate_up_bias), pass.config.swiglu_limit), w.down, w.down_bias);
+  return project(swiglu(project(x, w.gate_up), pass.config.swiglu_limit), w.down);
 }
 
 at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x,
@@ -49,11 +58,15 @@ at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& 
   const at::Tensor tokens = x.flatten(0, 1);  // [N, H]
   const auto moe_layer = static_cast<size_t>(layer - config.num_dense_layers);
   const at::Tensor bias = pass.router_bias.empty() ? at::Tensor() : pass.router_bias.at(moe_layer);
-  result.router_logits = linear(tokens.to(at::kFloat), w.router, w.router_bias);
+  result.router_logits = project(tokens.to(at::kFloat), w.router);
   const Routing routing =
       moe_route(result.router_logits, pass.num_experts_per_tok, config.router_softmax == "before", bias);
   result.chosen = routing.chosen;
-  const ExpertWeights experts{w.gate_up, w.gate_up_bias, w.down, w.down_bias};
+  if (w.gate_up_packed) {
+    const PackedExpertWeights packed{w.gate_up_packed, w.gate_up.bias, w.down_packed, w.down.bias};
+    return moe_experts(tokens, routing, packed, config.swiglu_limit).view_as(x);
+  }
+  const ExpertWeights experts{w.gate_up.weight, w.gate_up.bias, w.down.weight, w.down.bias};
   return moe_experts(tokens, routing, experts, config.swiglu_limit).view_as(x);
 }
 
@@ -111,7 +124,9 @@ PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions
 
 /// Looks the tokens up, [B, T, H]. Word dropout hides all places of a word at once (Gal & Ghahramani 2016).
 at::Tensor Transformer::embed(const at::Tensor& tokens, const ForwardOptions& options) const {
-  at::Tensor x = xinslm::embedding(weights_.embedding, tokens.to(device_));
+  const Projection& table = weights_.embedding;
+  at::Tensor x =
+      table.packed ? table.packed->select_rows(tokens, type_) : xinslm::embedding(table.weight, tokens.to(device_));
   if (options.word_dropout > 0) {
     const at::Tensor words = at::ones({config_.vocab_size}, x.options().requires_grad(false));
     const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::words);
@@ -121,9 +136,28 @@ at::Tensor Transformer::embed(const at::Tensor& tokens, const ForwardOptions& op
 }
 
 at::Tensor Transformer::logits(const at::Tensor& hidden) const {
-  const at::Tensor raw = linear(hidden, head_weight(), at::Tensor()).to(at::kFloat);
+  const at::Tensor raw = project(hidden, head()).to(at::kFloat);
   const double cap = config_.logit_softcap;
   return cap > 0 ? (raw / cap).tanh() * cap : raw;
+}
+
+at::Tensor Transformer::token_log_probabilities(const at::Tensor& hidden, const at::Tensor& targets,
+                                                at::Tensor* greedy) const {
+  if (!head().packed) {
+    return xinslm::token_log_probabilities(hidden, head().weight, targets, config_.logit_softcap, greedy);
+  }
+  constexpr int64_t chunk = 256;  // tokens whose logits are held
+  std::vector<at::Tensor> found, best;
+  for (int64_t first = 0; first < hidden.size(0); first += chunk) {
+    const int64_t count = std::min(chunk, hidden.size(0) - first);
+    const at::Tensor all = logits(hidden.narrow(0, first, count)), wanted = targets.narrow(0, first, count);
+    found.push_back(all.log_softmax(-1).gather(1, wanted.unsqueeze(1)).squeeze(1));
+    best.push_back(all.argmax(-1).eq(wanted));
+  }
+  if (found.empty()) found.push_back(at::empty({0}, hidden.options().dtype(at::kFloat)));
+  if (best.empty()) best.push_back(at::empty({0}, hidden.options().dtype(at::kBool)));
+  if (greedy != nullptr) *greedy = at::cat(best);
+  return at::cat(found);
 }
 
 }  // namespace xinslm

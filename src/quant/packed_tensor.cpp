@@ -8,6 +8,7 @@
 #include "quant/packed_parts.h"
 #include "quant/rows16.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/huge_pages.h"
 #include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
@@ -81,8 +82,8 @@ PackedParts checked_parts(PackedParts parts, const PackedForm& form) {
 }
 
 PackedParts empty_parts(const PackedParts& from, PackedLayout layout, const PackedForm& form) {
-  return {from.name, layout, from.sizes, at::empty(form.value_sizes, form.value_type),
-          at::empty(form.scale_sizes, form.scale_type)};
+  return {from.name, layout, from.sizes, empty_in_huge_pages(form.value_sizes, form.value_type),
+          empty_in_huge_pages(form.scale_sizes, form.scale_type)};
 }
 
 PackedParts parts_on(const PackedParts& parts, at::Device device) {

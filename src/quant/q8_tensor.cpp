@@ -65,4 +65,23 @@ at::Tensor Q8Tensor::dequantize(at::ScalarType type) const {
   return dequantize_q8(plain->values(), plain->scales(), type);
 }
 
+at::Tensor Q8Tensor::select_rows(const at::Tensor& ids, at::ScalarType type) const {
+  if (sizes().size() != 2) usage_error("tensor ", name(), " is ", at::IntArrayRef(sizes()), ", expected one matrix");
+  const at::Tensor wanted = ids.flatten().to(device());
+  at::Tensor integers, factors;
+  if (layout() == PackedLayout::checkpoint) {
+    integers = values().index_select(0, wanted).unflatten(1, {-1, quant_block}).to(at::kFloat);
+    factors = scales().index_select(0, wanted).to(at::kFloat);
+  } else {
+    using at::indexing::Slice;
+    const at::Tensor group = wanted.floor_divide(lanes), lane = wanted.remainder(lanes);
+    const at::Tensor words = values().flatten(1).unflatten(1, {-1, lanes, word_columns});
+    integers = words.index({group, Slice(), lane}).flatten(1).unflatten(1, {-1, quant_block}).to(at::kFloat) - 128;
+    factors = scales().index({group, Slice(), lane});
+  }
+  std::vector<int64_t> result = ids.sizes().vec();
+  result.push_back(sizes().back());
+  return (integers * factors.unsqueeze(-1)).reshape(result).to(type);
+}
+
 }  // namespace xinslm

@@ -8,6 +8,7 @@
 #include "xinslm/core/file.h"
 #include "xinslm/core/machine.h"
 #include "xinslm/model/load.h"
+#include "xinslm/model/quantize.h"
 #include "xinslm/train/report.h"
 #include "xinslm/train/trainer.h"
 
@@ -32,7 +33,12 @@ TrainingOutcome Trainer::outcome(TrainingOutcome::End end) const {
 TrainingOutcome Trainer::finish() {
   TrainingOutcome result =
       outcome(out_of_patience() ? TrainingOutcome::End::early_stopped : TrainingOutcome::End::finished);
-  save_final(choose_final(result));
+  const Transformer model = choose_final(result);
+  if (job_.settings.quantization.enable_quantization) {
+    save_packed(model, result);
+  } else {
+    save_final(model, job_.run.model());
+  }
   write_report(job_.run, job_.settings, job_.data.builtin_bits_per_byte);
   return result;
 }
@@ -65,11 +71,26 @@ Transformer Trainer::best_checkpoint_model() const {
   return model;
 }
 
-void Trainer::save_final(const Transformer& model) const {
+/// The float model beside, and what MXFP4 makes of it as the run's model.
+void Trainer::save_packed(const Transformer& model, TrainingOutcome& outcome) const {
+  const QuantizationSettings& wanted = job_.settings.quantization;
+  if (job_.data.validation) {
+    const auto progress = [this](double share) { log_->show_validation(share); };
+    outcome.packed = validate_model(FakeQuantizer::rounded(model, wanted), *job_.data.validation,
+                                    job_.settings.training.eval_batches, progress);
+  }
+  save_final(model, job_.run.float_model());
+  quantize_model(
+      job_.run.float_model(), job_.run.model(),
+      {ScaleRule::mse, wanted.group_size, wanted.quantize_attention ? DenseForm::attention : DenseForm::stored},
+      [](const QuantizedTensorReport&, double) { return true; });
+}
+
+void Trainer::save_final(const Transformer& model, const std::filesystem::path& target) const {
   const auto type = job_.settings.training.save_type == "bfloat16" ? at::kBFloat16 : at::kFloat;
   Transformer saved(model.config(), at::kCPU, type);
   for (const auto& [name, value] : model.parameters()) saved.set_parameter(name, value.detach());
-  AtomicDirectory folder(job_.run.model());
+  AtomicDirectory folder(target);
   save_model(folder.path(), saved, *job_.tokenizer);
   folder.commit();
 }

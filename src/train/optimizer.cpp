@@ -1,6 +1,7 @@
 #include "xinslm/train/optimizer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "xinslm/ops/adamw.h"
 #include "xinslm/train/muon.h"

@@ -44,7 +44,8 @@ void check_new_run(const RunFolder& run, bool replace) {
 }
 
 void clear_run(const RunFolder& run) {
-  for (const fs::path& part : {run.model(), run.checkpoints(), run.metrics(), run.report(), run.settings()}) {
+  for (const fs::path& part :
+       {run.model(), run.float_model(), run.checkpoints(), run.metrics(), run.report(), run.settings()}) {
     std::error_code failure;
     fs::remove_all(part, failure);
     if (failure) data_error(part.string(), ": cannot be deleted: ", failure.message());

@@ -1,6 +1,7 @@
 #include "xinslm/train/state_tensors.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "xinslm/core/error.h"
 

@@ -60,7 +60,7 @@ RouterLosses router_losses(const std::vector<RouterRecord>& records, int64_t num
 at::Tensor token_loss(const Transformer& model, const Batch& batch, const TrainingSettings& settings,
                       const ForwardOptions& options) {
   const at::Tensor hidden = model.hidden_states(batch.tokens.to(model.device()), options);
-  return linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head_weight(),
+  return linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head().weight,
                               batch.targets.to(model.device()).reshape(-1), settings.label_smoothing,
                               model.config().logit_softcap);
 }

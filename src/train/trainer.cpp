@@ -11,6 +11,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
 #include "xinslm/core/machine.h"
+#include "xinslm/train/fake_quantizer.h"
 #include "xinslm/train/flops.h"
 
 namespace xinslm {
@@ -24,10 +25,15 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// The model that computes: the masters themselves in float32, else copies of the matrices in `type`.
-Transformer computing_model(const Transformer& masters, at::ScalarType type) {
+/// The model that computes: the masters themselves in float32, else copies of the matrices in `type`. Matrices that
+/// will be rounded are copies in any case.
+Transformer computing_model(const Transformer& masters, at::ScalarType type, const Settings& settings) {
   Transformer model(masters.config(), masters.device(), type);
-  for (const auto& [name, master] : masters.parameters()) model.set_parameter(name, master);
+  for (const auto& [name, master] : masters.parameters()) {
+    const bool apart =
+        type == at::kFloat && settings.training.qat_start < 1 && FakeQuantizer::rounds(name, settings.quantization);
+    model.set_parameter(name, apart ? master.detach().clone() : master);
+  }
   model.require_grad(true);
   return model;
 }
@@ -44,7 +50,7 @@ void append(NamedTensors& all, const NamedTensors& more) {
 
 Trainer::Trainer(TrainingJob job)
     : job_(std::move(job)),
-      model_(computing_model(job_.masters, job_.compute_type)),
+      model_(computing_model(job_.masters, job_.compute_type, job_.settings)),
       schedule_(job_.settings.training, planned_steps(job_.settings.training, job_.data.train->batches_per_epoch())),
       optimizer_(job_.masters, model_, job_.settings.training),
       gradients_(model_, job_.settings.training.gradient_accumulation_steps),
@@ -54,6 +60,9 @@ Trainer::Trainer(TrainingJob job)
       log_(std::make_unique<RunLog>(job_.peak_flops)) {
   session_start_ = last_save_ = Clock::now();
   if (job_.settings.training.ema_decay > 0) ema_.emplace(job_.masters, job_.settings.training.ema_decay);
+  if (job_.settings.training.qat_start < 1) {
+    fake_quantizer_.emplace(job_.masters, model_, job_.settings.quantization);
+  }
   state_.compute_type = type_name(job_.compute_type);
   state_.data_fingerprint = job_.data.fingerprint;
 }
@@ -75,6 +84,17 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   state_.compute_type = type_name(job_.compute_type);
   seconds_before_ = saved.seconds;
   done_ = reached_end();
+  round_experts();
+}
+
+/// Once the share of the run that trains in float is over, and at each step from then on.
+void Trainer::round_experts() {
+  if (!rounds_experts()) return;
+  fake_quantizer_->refresh();
+}
+
+bool Trainer::rounds_experts() const {
+  return fake_quantizer_ && schedule_.share_done(state_.step, seconds()) >= job_.settings.training.qat_start;
 }
 
 TrainingOutcome Trainer::run() {
@@ -107,6 +127,7 @@ void Trainer::step() {
   return_unused_memory();
   ++state_.step;
   state_.tokens += result.tokens;
+  round_experts();
   done_ = reached_end();
   log_->add(result, since(start),
             training_flops_per_token(model_.config(), plan.experts, job_.settings.training.max_seq_length));
@@ -206,7 +227,7 @@ ValidationScore Trainer::validate(bool averaged) {
   const auto& source = *job_.data.validation;
   const auto progress = [this](double share) { log_->show_validation(share); };
   const int64_t batches = job_.settings.training.eval_batches;
-  const ValidationScore score = averaged ? validate_model(ema_->model(job_.compute_type), source, batches, progress)
+  const ValidationScore score = averaged ? validate_model(averaged_model(), source, batches, progress)
                                          : validate_model(model_, source, batches, progress);
   ValidationRecord record;
   record.step = state_.step;
@@ -217,6 +238,12 @@ ValidationScore Trainer::validate(bool averaged) {
   record.averaged = averaged;
   log_->write(record);
   return score;
+}
+
+/// As it would be exported.
+Transformer Trainer::averaged_model() const {
+  const Transformer average = ema_->model(job_.compute_type);
+  return rounds_experts() ? FakeQuantizer::rounded(average, job_.settings.quantization) : average;
 }
 
 void Trainer::save_if_due() {

@@ -1,6 +1,7 @@
 #include "xinslm/train/validation.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -23,7 +24,7 @@ ValidationScore validate_model(const Transformer& model, const EvalSource& sourc
     if (batch.document_ids.defined()) options.document_ids = batch.document_ids.to(model.device());
     const at::Tensor hidden = model.hidden_states(batch.tokens.to(model.device()), options);
     const at::Tensor loss =
-        linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head_weight(),
+        linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head().weight,
                              batch.targets.to(model.device()).reshape(-1), 0, model.config().logit_softcap);
     sum += loss.item<double>();
     tokens += batch.target_tokens;

@@ -32,7 +32,7 @@ void dump_forward(const std::string& model_folder, const std::string& input, con
   model.require_grad(true);
   const at::Tensor hidden = model.hidden_states(tokens, options);
   const at::Tensor counted = targets.ne(ignored_target).sum();
-  const at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head_weight(), targets.flatten(), 0,
+  const at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, targets.flatten(), 0,
                                                model.config().logit_softcap) /
                           counted;
   loss.backward();

@@ -95,6 +95,7 @@ struct TrainingSettings {
   std::string compute_type = "auto";
   double label_smoothing = 0;
   double ema_decay = 0;
+  double qat_start = 1;
   double router_aux_loss_coef = 0.01;
   double router_z_loss_coef = 0.001;
   double router_bias_update_rate = 0;
@@ -151,6 +152,9 @@ struct TrainingSettings {
           "type of the products; auto measures which is faster; weights are kept in float32");
     field("label_smoothing", label_smoothing, from_to_below(0, 1), "share of each target spread over the vocabulary");
     field("ema_decay", ema_decay, from_to_below(0, 1), "moving average of the weights, which is saved; 0 = off");
+    field("qat_start", qat_start, between(0, 1),
+          "share of the steps after which the experts compute with their weights rounded to MXFP4 (quantisation-aware "
+          "training); 1 = never");
     field("router_aux_loss_coef", router_aux_loss_coef, at_least(0), "weight of the load-balancing loss");
     field("router_z_loss_coef", router_z_loss_coef, at_least(0), "weight of the loss on large router logits");
     field("router_bias_update_rate", router_bias_update_rate, at_least(0),
@@ -188,11 +192,11 @@ struct QuantizationSettings {
   template <class V>
   void describe(V& field) {
     field("enable_quantization", enable_quantization, anything(),
-          "must be false: quantize is not part of this version");
-    field("bits", bits, between(2, 16), "bits of a weight, once quantisation is enabled");
-    field("group_size", group_size, at_least(1), "weights that share a scale, once quantisation is enabled");
-    field("quantize_moe_weights", quantize_moe_weights, anything(), "the experts, once quantisation is enabled");
-    field("quantize_attention", quantize_attention, anything(), "attention too, once quantisation is enabled");
+          "write the finished model in MXFP4; the float model stays beside it");
+    field("bits", bits, between(2, 16), "bits of a weight: 4");
+    field("group_size", group_size, at_least(1), "neighbouring weights that share a scale: 32, 64 or 128");
+    field("quantize_moe_weights", quantize_moe_weights, anything(), "the experts: what MXFP4 is for");
+    field("quantize_attention", quantize_attention, anything(), "attention too, in 8 bits");
   }
 };
 
@@ -258,7 +262,7 @@ struct Settings {
     field.section("tokenizer", tokenizer, "where the tokenizer comes from");
     field.section("data", data, "what is read");
     field.section("training", training, "the training run");
-    field.section("quantization", quantization, "not part of this version");
+    field.section("quantization", quantization, "4-bit experts at the end of training");
     field.section("device", device, "where it runs", "mac_optimizations");
     field.section("generation", generation, "defaults of infer and chat");
   }

@@ -10,17 +10,23 @@ namespace xinslm {
 struct SpeedOptions {
   int64_t prompt_tokens = 512;
   int64_t generate_tokens = 128;
+  int64_t depth = 0;  ///< tokens that are in the KV cache before the timing starts
   int64_t repetitions = 5;
   int64_t num_experts_per_tok = 0;  ///< 0 = configured
 };
 
 struct SpeedResult {
   Estimate prompt;    ///< tokens a second over the repetitions, of a prompt computed at once; count 0 = not asked for
-  Estimate generate;  ///< tokens a second, one after the other from an empty cache, the choice of the token included
+  Estimate generate;  ///< tokens a second, one after the other, the choice of the token included
+  double bytes_per_token = 0;  ///< weights, and keys and values in the middle of the run, that generation reads
+  double read_bandwidth = 0;   ///< bytes a second that the memory gave before and after; on the processor, else 0
+
+  /// Bytes a second that generation read, as a share of what the memory gives; 0 where that was not measured.
+  double bus_share() const;
 };
 
-/// Times the model on random tokens after one run to warm up, each repetition from an empty cache; what llama-bench's
-/// pp and tg tests measure.
+/// Times the model on random tokens after one run to warm up, each repetition from a cache of `depth` tokens; what
+/// llama-bench's pp and tg tests measure.
 /// @throws Error(usage) for lengths the model does not have
 SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress = {});
 

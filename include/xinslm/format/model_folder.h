@@ -22,6 +22,8 @@ void write_generation_config(const std::filesystem::path& folder, const ModelCon
 /// Writes model.safetensors, or above shard_bytes model-00001-of-0000N.safetensors with model.safetensors.index.json.
 void write_weights(const std::filesystem::path& folder, const NamedTensors& weights,
                    int64_t shard_bytes = int64_t{4} << 30);
+void write_weights(const std::filesystem::path& folder, const TensorSources& weights,
+                   int64_t shard_bytes = int64_t{4} << 30);
 
 /// Every tensor of the folder, memory-mapped (no copy; the map lives as long as a tensor does; not to be written to).
 /// @throws Error(data) when the folder has no weights, a shard is missing or damaged, or the index disagrees with it

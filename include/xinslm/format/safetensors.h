@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,19 @@
 namespace xinslm {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+/// A tensor that is made when its turn to be written comes, so that a file may be larger than memory.
+struct TensorSource {
+  std::string name;
+  at::ScalarType type;
+  std::vector<int64_t> sizes;
+  std::function<at::Tensor()> make;  ///< gives a tensor of that type and those sizes, on any device, of any strides
+
+  int64_t bytes() const;
+};
+using TensorSources = std::vector<TensorSource>;
+/// Sources of tensors that exist. @throws Error(usage) for one without values
+TensorSources sources_of(const NamedTensors& tensors);
+
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 /// Every tensor of one safetensors file in the order of their bytes, memory-mapped: nothing is copied (but a tensor
@@ -24,5 +38,6 @@ NamedTensors read_safetensors(const std::filesystem::path& file);
 /// alignment, wider types first, as the safetensors library orders them.
 /// @throws Error(usage) for a name given twice or a type the format does not have; Error(data) when writing fails
 void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors, const Metadata& metadata = {});
+void write_safetensors(const std::filesystem::path& file, const TensorSources& tensors, const Metadata& metadata = {});
 
 }  // namespace xinslm

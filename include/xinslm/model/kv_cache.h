@@ -30,6 +30,17 @@ class KvCache {
   /// @throws Error(usage) for another batch or head shape than the cache was made for
   std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
 
+  /// Room for one token of one sequence in a layer, for who writes keys and values there directly.
+  struct Place {
+    at::Tensor keys, values;  ///< [1, K, capacity, D]
+    int64_t first, count;     ///< the tokens it may see, itself included, are [first, first + count)
+  };
+  /// Like append() of one token, whose key and value the caller writes at first + count - 1.
+  Place extend(int64_t layer);
+
+  int64_t batch() const { return batch_; }
+  at::ScalarType type() const { return type_; }
+
   /// Called once after all layers appended T tokens.
   void advance(int64_t tokens) { length_ += tokens; }
 
@@ -47,6 +58,7 @@ class KvCache {
   void check_shape(const at::Tensor& keys, const at::Tensor& values) const;
   void drop_unfinished(Layer& layer) const;
   void reserve(Layer& layer, int64_t tokens) const;
+  void forget_unseen(Layer& layer, int64_t seen) const;
   std::pair<at::Tensor, at::Tensor> append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
                                                 const at::Tensor& values) const;
 

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,6 +58,20 @@ class Transformer {
   /// are already the parameter's. @throws Error(data) naming the tensor and both shapes, or an unknown name
   void set_parameter(const std::string& name, const at::Tensor& value);
 
+  /// Gives a layer its experts' matrices in MXFP4, in place of the parameters gate_up_proj and down_proj, which stay
+  /// undefined. On the processor they are kept in the layout of its products.
+  /// @throws Error(data) naming the tensor and both shapes, Error(usage) for a layer without experts
+  void set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxfp4Tensor>& gate_up,
+                          const c10::intrusive_ptr<Mxfp4Tensor>& down);
+
+  /// Gives a dense matrix in 8-bit blocks, in place of the parameter, which stays undefined. On the processor it is
+  /// kept in the layout of its products. @throws Error(data) naming the tensor and both shapes, or a name that has no
+  /// such form
+  void set_packed(const std::string& name, const c10::intrusive_ptr<Q8Tensor>& value);
+
+  /// Whether a parameter's place is taken by a packed tensor.
+  bool is_packed(const std::string& name) const { return packed_.contains(name); }
+
   /// Turns gradients of all parameters on or off. On: memory-mapped weights, which must not be written to, are copied.
   void require_grad(bool on);
 
@@ -70,8 +85,19 @@ class Transformer {
   /// @return [..., V] float32, soft-capped where the configuration says so
   at::Tensor logits(const at::Tensor& hidden) const;
 
+  /// Log-probability (nats) of each target after its hidden state, with the head computed in chunks.
+  /// @param hidden   [N, H]
+  /// @param targets  [N] int64
+  /// @param greedy   unless null becomes [N] bool: the target is the most probable token
+  /// @return         [N] float32
+  at::Tensor token_log_probabilities(const at::Tensor& hidden, const at::Tensor& targets,
+                                     at::Tensor* greedy = nullptr) const;
+
   /// [V, H]: the output head, or the embedding when tied.
-  const at::Tensor& head_weight() const;
+  const Projection& head() const { return config_.tie_word_embeddings ? weights_.embedding : weights_.head; }
+
+  /// The parameters by their place in the model.
+  const ModelWeights& weights() const { return weights_; }
 
  private:
   void bind_weights();
@@ -82,8 +108,13 @@ class Transformer {
   at::Device device_;
   at::ScalarType type_;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
-  ModelWeights weights_;  // the same tensors by their place in the model
+  std::set<std::string> packed_;  // names of parameters that packed tensors take the place of
+  ModelWeights weights_;          // the same tensors by their place in the model
 };
+
+/// Bytes of weights, keys and values that computing one token after `length` others reads, from what the model holds.
+/// @param num_experts_per_tok  0 = the configured number
+int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length);
 
 /// Expected shape of every parameter, in model order, without allocating: for counts, estimates and loading.
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const ModelConfig& config);

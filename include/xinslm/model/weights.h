@@ -3,28 +3,40 @@
 
 #include <vector>
 
+#include "xinslm/quant/packed_tensor.h"
+
 namespace xinslm {
+
+/// A matrix [rows, in] and the bias of its rows, or none. Where `packed` is set it holds the weights and `weight` is
+/// undefined.
+struct Projection {
+  at::Tensor weight;
+  c10::intrusive_ptr<Q8Tensor> packed;
+  at::Tensor bias;
+
+  int64_t rows() const { return packed ? packed->sizes()[0] : weight.size(0); }
+  int64_t width() const { return packed ? packed->sizes()[1] : weight.size(1); }
+};
 
 /// Tensors of one layer; those the configuration switches off are undefined. Shapes: parameter_shapes().
 struct LayerWeights {
-  at::Tensor input_norm;                              // [H]
-  at::Tensor query, query_bias;                       // [Q * D, H], [Q * D]
-  at::Tensor key, key_bias;                           // [K * D, H], [K * D]
-  at::Tensor value, value_bias;                       // [K * D, H], [K * D]
-  at::Tensor query_norm, key_norm;                    // [D]
-  at::Tensor sinks;                                   // [Q]
-  at::Tensor output, output_bias;                     // [H, Q * D], [H]
-  at::Tensor mlp_norm;                                // [H]
-  at::Tensor router, router_bias;                     // [E, H], [E]; undefined in a dense layer
-  at::Tensor gate_up, gate_up_bias, down, down_bias;  // experts: [E, H, 2I], [E, 2I], [E, I, H], [E, H];
-                                                      // dense of width W: [2W, H], [2W], [H, W], [H]
+  at::Tensor input_norm;            // [H]
+  Projection query, key, value;     // [Q * D, H], [K * D, H], [K * D, H]
+  at::Tensor query_norm, key_norm;  // [D]
+  at::Tensor sinks;                 // [Q]
+  Projection output;                // [H, Q * D]
+  at::Tensor mlp_norm;              // [H]
+  Projection router;                // [E, H]; undefined in a dense layer; never packed
+  Projection gate_up, down;         // dense of width W: [2W, H], [H, W]
+                                    // experts: [E, H, 2I] with bias [E, 2I], [E, I, H] with bias [E, H]
+  c10::intrusive_ptr<Mxfp4Tensor> gate_up_packed, down_packed;  // experts' in their place: [E, 2I, H], [E, H, I]
 };
 
 struct ModelWeights {
-  at::Tensor embedding;  // [V, H]
+  Projection embedding;  // [V, H], without bias
   std::vector<LayerWeights> layers;
   at::Tensor norm;  // [H]
-  at::Tensor head;  // [V, H], undefined when tied to the embedding
+  Projection head;  // [V, H], without bias; undefined when tied to the embedding
 };
 
 }  // namespace xinslm

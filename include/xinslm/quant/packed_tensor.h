@@ -127,6 +127,10 @@ class Q8Tensor final : public PackedTensor {
   /// [..., rows, in] float32, float16 or bfloat16. @throws Error(usage) for other types
   at::Tensor dequantize(at::ScalarType type) const;
 
+  /// Rows of a matrix [rows, in] decoded, as an embedding looks them up: [..., in] of the type given.
+  /// @param ids  [...] int64 in [0, rows), not checked
+  at::Tensor select_rows(const at::Tensor& ids, at::ScalarType type) const;
+
   std::string_view type_name() const override { return "Q8Tensor"; }
 };
 

@@ -10,6 +10,8 @@ struct RunFolder {
   std::filesystem::path root;
 
   std::filesystem::path model() const { return root / "model"; }
+  /// The finished model before its experts were quantised, where they were.
+  std::filesystem::path float_model() const { return root / "float"; }
   std::filesystem::path checkpoints() const { return root / "checkpoints"; }
   std::filesystem::path metrics() const { return root / "metrics.jsonl"; }
   std::filesystem::path report() const { return root / "report.html"; }

@@ -18,6 +18,7 @@
 #include "xinslm/train/checkpoint.h"
 #include "xinslm/train/ema.h"
 #include "xinslm/train/expert_health.h"
+#include "xinslm/train/fake_quantizer.h"
 #include "xinslm/train/gradients.h"
 #include "xinslm/train/optimizer.h"
 #include "xinslm/train/run_folder.h"
@@ -53,6 +54,8 @@ struct TrainingOutcome {
   double training_loss = 0;                 ///< smoothed
   std::optional<ValidationScore> last;      ///< of the last weights
   std::optional<ValidationScore> averaged;  ///< of their moving average, where there is one
+  std::optional<ValidationScore>
+      packed;  ///< of the model saved, its experts rounded to MXFP4, where that was asked for
   double best_loss = std::numeric_limits<double>::quiet_NaN();  ///< validation loss of the best checkpoint
   double entropy =
       std::numeric_limits<double>::quiet_NaN();  ///< bits a byte of the built-in corpus: the least possible
@@ -84,6 +87,8 @@ class Trainer {
   std::vector<Batch> next_batches() const;
   void apply(const StepPlan& plan, const StepResult& result);
   void skip(const StepResult& result);
+  void round_experts();
+  bool rounds_experts() const;
   void return_unused_memory() const;
 
   void log_if_due();
@@ -91,6 +96,7 @@ class Trainer {
   void save_if_due();
   void save();
   ValidationScore validate(bool averaged);
+  Transformer averaged_model() const;
   bool improved(double validation_loss);
 
   double seconds() const;
@@ -100,7 +106,8 @@ class Trainer {
   TrainingOutcome finish();
   Transformer choose_final(TrainingOutcome& outcome);
   Transformer best_checkpoint_model() const;
-  void save_final(const Transformer& model) const;
+  void save_final(const Transformer& model, const std::filesystem::path& target) const;
+  void save_packed(const Transformer& model, TrainingOutcome& outcome) const;
 
   TrainingJob job_;
   Transformer model_;  // what computes; shares what it can with the masters
@@ -108,6 +115,7 @@ class Trainer {
   Optimizer optimizer_;
   Gradients gradients_;
   std::optional<Ema> ema_;
+  std::optional<FakeQuantizer> fake_quantizer_;  // in quantisation-aware training
   RouterBias router_bias_;
   ExpertHealth experts_;
   Checkpoints checkpoints_;

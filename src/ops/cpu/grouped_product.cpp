@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
@@ -31,18 +30,6 @@ int64_t pieces(int64_t count, int64_t size) {
 /// kernel for every shape they meet, and groups bring new shapes at each step; those of float32 do not.
 bool has_kernel(const at::Tensor& a, int64_t k) {
   return a.scalar_type() == at::kBFloat16 && k % 2 == 0 && product_kernels().multiply != nullptr;
-}
-
-/// Calls body(task) for each task, on all threads, the next one to whoever is free. Tasks write to places of their own,
-/// so the result does not depend on who computes what.
-template <class Body>
-void for_tasks(int64_t tasks, const Body& body) {
-  std::atomic<int64_t> next{0};
-  at::parallel_for(0, std::min<int64_t>(at::get_num_threads(), tasks), 1, [&](int64_t first, int64_t last) {
-    for (int64_t thread = first; thread < last; ++thread) {
-      for (int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) body(task);
-    }
-  });
 }
 
 /// One product c [m, n] = a [m, k] * b [k, n] and where its packed tiles lie.

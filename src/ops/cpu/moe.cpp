@@ -35,24 +35,6 @@ const float* bias_of(const at::Tensor& biases, int64_t expert) {
   return biases.defined() ? biases.const_data_ptr<float>() + expert * biases.size(1) : nullptr;
 }
 
-/// out[token] = sum of its choices' rows, weighted and shifted by the down bias where given, in the order of choice.
-at::Tensor combine(const at::Tensor& y, const SortedChoices& sorted, const at::Tensor& weights,
-                   const at::Tensor& chosen, const at::Tensor& bias) {
-  const int64_t width = y.size(1), k = sorted.k, tokens = static_cast<int64_t>(sorted.places.size()) / k;
-  const at::Tensor out = at::empty({tokens, width}, y.options());
-  const auto kernel = moe_kernels().combine[element_of(y)];
-  const float* factors = floats_or_null(weights);
-  const int64_t* experts = chosen.const_data_ptr<int64_t>();
-  for_rows(tokens, width, [&](int64_t, int64_t begin, int64_t end) {
-    std::vector<float> scratch(width);
-    for (int64_t token = begin; token < end; ++token) {
-      kernel(bytes_of(y), sorted.places.data() + token * k, factors ? factors + token * k : nullptr,
-             experts + token * k, floats_or_null(bias), k, width, scratch.data(), row_at(out, token, width));
-    }
-  });
-  return out;
-}
-
 /// Sums over rows of each expert, [parts, E, width] float32, or nothing where `bias` is undefined.
 struct BiasSums {
   at::Tensor sums;
@@ -87,6 +69,23 @@ SortedChoices::SortedChoices(const at::Tensor& chosen, const at::Tensor& routing
     tokens[place] = i / k;
     weights[place] = weight[i];
   }
+}
+
+at::Tensor combine(const at::Tensor& y, const SortedChoices& sorted, const at::Tensor& weights,
+                   const at::Tensor& chosen, const at::Tensor& bias) {
+  const int64_t width = y.size(1), k = sorted.k, tokens = static_cast<int64_t>(sorted.places.size()) / k;
+  const at::Tensor out = at::empty({tokens, width}, y.options());
+  const auto kernel = moe_kernels().combine[element_of(y)];
+  const float* factors = floats_or_null(weights);
+  const int64_t* experts = chosen.const_data_ptr<int64_t>();
+  for_rows(tokens, width, [&](int64_t, int64_t begin, int64_t end) {
+    std::vector<float> scratch(width);
+    for (int64_t token = begin; token < end; ++token) {
+      kernel(bytes_of(y), sorted.places.data() + token * k, factors ? factors + token * k : nullptr,
+             experts + token * k, floats_or_null(bias), k, width, scratch.data(), row_at(out, token, width));
+    }
+  });
+  return out;
 }
 
 MoeOutput moe_forward(const MoeInput& input, const SortedChoices& sorted) {

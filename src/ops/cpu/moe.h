@@ -22,6 +22,11 @@ struct SortedChoices {
   SortedChoices(const at::Tensor& chosen, const at::Tensor& weights, int64_t experts);
 };
 
+/// out[token] = sum of its choices' rows, weighted and shifted by the down bias where given, in the order of choice.
+/// @param y  [N * k, H] rows of the sorted choices; @param weights [N, k] or undefined; @param bias [E, H] or undefined
+at::Tensor combine(const at::Tensor& y, const SortedChoices& sorted, const at::Tensor& weights,
+                   const at::Tensor& chosen, const at::Tensor& bias);
+
 /// All arguments dense; matrices of the type of x, biases float32 or undefined, routing weights float32.
 struct MoeInput {
   at::Tensor x, chosen, weights;

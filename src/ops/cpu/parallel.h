@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -37,6 +38,18 @@ void for_rows_of_groups(const std::vector<int64_t>& begin, int64_t width, const 
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t from = std::max(first, begin[group]), to = std::min(last, begin[group + 1]);
       if (from < to) body(group, part, from, to);
+    }
+  });
+}
+
+/// Calls body(task) for each task, on all threads, the next one to whoever is free. Tasks write to places of their own,
+/// so the result does not depend on who computes what.
+template <class Body>
+void for_tasks(int64_t tasks, const Body& body) {
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, std::min<int64_t>(at::get_num_threads(), tasks), 1, [&](int64_t first, int64_t last) {
+    for (int64_t thread = first; thread < last; ++thread) {
+      for (int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) body(task);
     }
   });
 }

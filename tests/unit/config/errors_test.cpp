@@ -170,11 +170,18 @@ TEST(ConfigErrors, RunsWithoutDataOrEnd) {
 }
 
 TEST(ConfigErrors, WhatThisVersionCannotDoIsRefused) {
+  const std::string enabled = "quantization:\n  enable_quantization: true\n  ";
+  EXPECT_EQ(parse_failure(enabled + "quantize_attention: true\n"), "no error");
   EXPECT_EQ(
-      parse_failure("quantization:\n  enable_quantization: true\n"),
-      "mine.yaml:2: quantization.enable_quantization is true, but quantize is not part of this version; set it to "
-      "false to train in float");
-  EXPECT_EQ(parse_failure("quantization:\n  enable_quantization: false\n  bits: 4\n"), "no error");
+      parse_failure(enabled + "bits: 8\n"),
+      "mine.yaml:3: quantization.bits is 8, expected 4: MXFP4 is the format of the experts' weights, and there is "
+      "no other");
+  EXPECT_EQ(parse_failure(enabled + "group_size: 48\n"),
+            "mine.yaml:3: quantization.group_size is 48, expected 32, 64 or 128: a block of MXFP4 has 32 weights, and "
+            "only neighbouring blocks can share a scale");
+  EXPECT_NE(parse_failure(enabled + "quantize_moe_weights: false\n").find("the experts are what"), std::string::npos);
+  EXPECT_NE(parse_failure("training:\n  qat_start: 0.5\n").find("nothing will be quantised"), std::string::npos);
+  EXPECT_EQ(parse_failure("quantization:\n  enable_quantization: false\n  bits: 8\n"), "no error");
   EXPECT_NE(parse_failure("mac_optimizations:\n  memory_efficient_attention: false\n")
                 .find("mine.yaml:2: device.memory_efficient_attention is false, expected true"),
             std::string::npos);

@@ -1,5 +1,6 @@
 #include "xinslm/core/device.h"
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include "xinslm/core/error.h"

@@ -1,6 +1,7 @@
 #include "xinslm/eval/scorer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "unit/generate/byte_tokenizer.h"

@@ -75,7 +75,7 @@ TEST_F(ReadModelConfig, TakesTheFirstOfSeveralEndTokens) {
 }
 
 TEST_F(ReadModelConfig, RefusesWhatItCannotHonour) {
-  EXPECT_TRUE(contains(problem([](Json& j) { j["quantization_config"] = {{"quant_method", "mxfp4"}}; }), "MXFP4"));
+  EXPECT_TRUE(contains(problem([](Json& j) { j["quantization_config"] = {{"quant_method", "fp8"}}; }), "mxfp4"));
   EXPECT_TRUE(contains(problem([](Json& j) { j["model_type"] = "llama"; }), "llama"));
   EXPECT_TRUE(contains(problem([](Json& j) { j["hidden_act"] = "gelu"; }), "hidden_act"));
   EXPECT_TRUE(contains(problem([](Json& j) { j["attention_dropout"] = 0.1; }), "attention_dropout"));

@@ -86,7 +86,7 @@ TEST(Parameters, TiedHeadIsTheEmbedding) {
   ModelConfig config = small_config();
   config.tie_word_embeddings = true;
   const Transformer model = small_model(config);
-  EXPECT_TRUE(model.head_weight().is_same(parameter(model, "model.embed_tokens.weight")));
+  EXPECT_TRUE(model.head().weight.is_same(parameter(model, "model.embed_tokens.weight")));
 }
 
 }  // namespace

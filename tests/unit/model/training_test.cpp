@@ -1,3 +1,4 @@
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -16,7 +17,7 @@ std::vector<at::Tensor> gradients(Transformer& model, ForwardOptions options, co
   for (const auto& [name, tensor] : model.parameters()) parameters.push_back(tensor);
   const at::Tensor hidden = model.hidden_states(tokens, options);
   const at::Tensor targets = tokens.roll(-1, 1).flatten();
-  at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head_weight(), targets, 0, 0);
+  at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, targets, 0, 0);
   for (const RouterRecord& record : records) loss = loss + 0.1 * record.router_logits.logsumexp(-1).square().sum();
   return torch::autograd::grad({loss}, parameters);
 }

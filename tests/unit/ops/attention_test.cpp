@@ -1,5 +1,7 @@
 #include "xinslm/ops/attention.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <cmath>
 
 #include "unit/ops/check.h"

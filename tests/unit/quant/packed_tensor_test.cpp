@@ -241,6 +241,14 @@ TEST(Q8Tensor, DecodesMovesPicklesAndPrints) {
   EXPECT_EQ(line.str(), "Q8Tensor lm_head.weight [17, 64], checkpoint, cpu, 1156 bytes");
 }
 
+TEST(Q8Tensor, LooksRowsUpInEitherLayout) {
+  const auto plain = random_q8({35, 96}, 7);
+  const at::Tensor ids = at::tensor({34, 0, 17, 16, 16, 33}, at::kLong).view({2, 3});
+  const at::Tensor expected = plain->dequantize(at::kFloat).index_select(0, ids.flatten()).view({2, 3, 96});
+  EXPECT_TRUE(at::equal(plain->select_rows(ids, at::kFloat), expected));
+  EXPECT_TRUE(at::equal(plain->repack(PackedLayout::rows16)->select_rows(ids, at::kFloat), expected));
+}
+
 TEST(Q8Tensor, WrongShapesAreErrors) {
   const auto wrong = [](at::IntArrayRef values, at::IntArrayRef scales) {
     return error_of(ErrorKind::data, [&] {

@@ -1,8 +1,6 @@
 #pragma once
-// What nearly every file needs and no file should pay for twice. Files still include what they use.
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <torch/csrc/autograd/custom_function.h>
+// For the layers that hold tensors at most.
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <sstream>

@@ -1,0 +1,22 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+
+namespace xinslm {
+
+/// Memory smaller than this has none.
+inline constexpr size_t huge_page_bytes = size_t{2} << 20;
+
+/// Asks the system to back memory, not yet written to, with large pages. Reading weights in order is bound by memory,
+/// and with 4 KiB pages a virtual machine reaches two thirds to three quarters of what it does with 2 MiB pages
+/// (docs/performance.md). Does nothing for small tensors and but on Linux.
+void use_huge_pages(const at::Tensor& tensor);
+
+/// at::empty() on the CPU with large pages.
+at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type);
+
+/// A copy of a CPU tensor in large pages, made on all threads.
+at::Tensor copy_to_huge_pages(const at::Tensor& tensor);
+
+}  // namespace xinslm

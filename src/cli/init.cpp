@@ -1,0 +1,78 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "xinslm/cli/command.h"
+#include "xinslm/config/settings.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/machine.h"
+#include "xinslm/model/random_model.h"
+#include "xinslm/tokenizer/tokenizer.h"
+
+namespace fs = std::filesystem;
+
+namespace xinslm::cli {
+namespace {
+
+constexpr const char* examples =
+    "Examples:\n"
+    "  xinslm init --preset standard --tokenizer runs/quickstart/model --out models/standard --mxfp4\n"
+    "  xinslm init --preset gpt-oss-20b --tokenizer DIR --out DIR --mxfp4    # 13 GB, to measure speed and memory\n"
+    "  xinslm init --config configs/light.yaml --tokenizer DIR --out DIR     # to train from with --init";
+
+struct Flags {
+  std::string config, preset, tokenizer, out;
+  std::vector<std::string> assignments;
+  bool packed = false, force = false;
+  uint64_t seed = 42;
+};
+
+ModelConfig model_of(const Flags& flags) {
+  if (flags.config.empty() == flags.preset.empty()) usage_error("give --config FILE or --preset NAME, and not both");
+  if (!flags.preset.empty() && flags.assignments.empty()) return preset_model(flags.preset);
+  SettingsOverrides overrides;
+  overrides.model_variant = flags.preset;
+  overrides.assignments = flags.assignments;
+  return (flags.config.empty() ? parse_settings("", "--preset", overrides) : load_settings(flags.config, overrides))
+      .model;
+}
+
+void init(const Flags& flags) {
+  if (fs::exists(flags.out) && !flags.force) {
+    usage_error(flags.out, ": is there already; choose another --out, or replace it with --force");
+  }
+  const auto tokenizer = load_tokenizer(flags.tokenizer);
+  ModelConfig model = model_of(flags);
+  if (tokenizer->vocab_size() > model.vocab_size) {
+    usage_error("the tokenizer in ", flags.tokenizer, " has ", tokenizer->vocab_size(), " tokens, the model only ",
+                model.vocab_size, "; set model.vocab_size");
+  }
+  if (model.eos_token_id < 0) model.eos_token_id = tokenizer->end_of_text();
+  configure_threads(0);
+  write_random_model(flags.out, model, *tokenizer, flags.packed, flags.seed);
+  std::cout << "written: " << flags.out << "\n";
+}
+
+}  // namespace
+
+void add_init(CLI::App& program) {
+  CLI::App* command =
+      program.add_subcommand("init", "writes an untrained model, to train from or to measure speed with");
+  const auto flags = std::make_shared<Flags>();
+  command->add_option("--config", flags->config, "YAML file whose model is meant")->type_name("FILE");
+  command->add_option("--preset", flags->preset, "preset whose model is meant")->type_name("NAME");
+  command->add_option("--set", flags->assignments, "override one key: section.key=value; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_option("--tokenizer", flags->tokenizer, "model folder or file that the tokenizer is taken from")
+      ->type_name("DIR")
+      ->required();
+  command->add_option("--out", flags->out, "folder for the model")->type_name("DIR")->required();
+  command->add_flag("--mxfp4", flags->packed, "experts in MXFP4");
+  command->add_option("--seed", flags->seed, "random numbers follow from it")->type_name("N")->capture_default_str();
+  command->add_flag("--force", flags->force, "replace what is at --out");
+  command->footer(examples);
+  command->callback([flags] { init(*flags); });
+}
+
+}  // namespace xinslm::cli

@@ -1,0 +1,47 @@
+#include "xinslm/core/thread_team.h"
+
+#include <omp.h>
+
+#include <thread>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace xinslm {
+namespace {
+
+/// Rounds of waiting before the core is given up: some 50 microseconds, a few times what a phase usually takes.
+constexpr int spins = 2000;
+
+void pause_shortly() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+void TeamMember::wait_for_all() {
+  const int64_t target = ++phases_ * size_;
+  arrived_.fetch_add(1, std::memory_order_acq_rel);
+  for (int round = 0; arrived_.load(std::memory_order_acquire) < target; ++round) {
+    if (round < spins) {
+      pause_shortly();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void run_team(int threads, const std::function<void(TeamMember&)>& body) {
+  std::atomic<int64_t> arrived{0};
+#pragma omp parallel num_threads(threads)
+  {
+    TeamMember member(omp_get_thread_num(), omp_get_num_threads(), arrived);
+    body(member);
+  }
+}
+
+}  // namespace xinslm

@@ -1,0 +1,323 @@
+#include "model/decoder_layer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "ops/cpu/decode_kernels.h"
+#include "ops/cpu/dispatch.h"
+#include "ops/cpu/moe_kernels.h"
+#include "ops/cpu/packed.h"
+#include "ops/cpu/packed_kernels.h"
+#include "ops/cpu/row_kernels.h"
+
+namespace xinslm {
+namespace {
+
+using cpu::bytes_of;
+using cpu::element_of;
+using cpu::floats_or_null;
+using cpu::row_at;
+
+/// Tokens that make it worth while to share one head's attention between threads.
+constexpr int64_t stretch_tokens = 256;
+
+constexpr int64_t piece = decode_piece;
+
+/// `count` values and room for a whole last piece.
+size_t padded(int64_t count) {
+  return static_cast<size_t>((count + piece - 1) / piece * piece);
+}
+
+/// The widest dense layer's inner values; 0 where there is none.
+int64_t dense_width(const ModelConfig& config) {
+  return config.num_dense_layers > 0 ? config.dense_width() : 0;
+}
+
+/// Norm where there is one, and rotation, of a head's row in place.
+void turn_head(const ModelConfig& config, const DecodeScratch& scratch, const at::Tensor& norm, float* row) {
+  const int64_t width = config.head_dim;
+  if (config.qk_norm) {
+    float inverse_rms;
+    rms_norm_kernels().forward[element_float32](row, norm.const_data_ptr<float>(), config.rms_norm_eps, row,
+                                                &inverse_rms, 1, width);
+  }
+  rotary_kernels().turn[element_float32](row, width, row, width, 1, width / 2, scratch.cos, scratch.sin, 1.0f);
+}
+
+}  // namespace
+
+TeamMember::Range decode_pieces(const TeamMember& member, int64_t count) {
+  const TeamMember::Range range = member.share((count + piece - 1) / piece);
+  return {std::min(count, range.begin * piece), std::min(count, range.end * piece)};
+}
+
+void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begin, int64_t end, float* out) {
+  if (matrix.packed) {
+    for (int64_t row = begin; row < end; row += piece) {
+      cpu::multiply_group(*matrix.packed, 0, row / piece, x.quantized.rows(), 1, out + row, piece);
+    }
+  } else {
+    const int64_t width = matrix.weight.size(1);
+    packed_kernels().rows_times_vector[element_of(matrix.weight)](row_at(matrix.weight, begin, width), width,
+                                                                  end - begin, x.values.data(), out + begin);
+  }
+  if (!matrix.bias.defined()) return;
+  const float* bias = matrix.bias.const_data_ptr<float>();
+  for (int64_t row = begin; row < end; ++row) out[row] += bias[row];
+}
+
+void decode_norm(const float* x, const at::Tensor& gain, double eps, int64_t width, float* normed) {
+  float inverse_rms;
+  rms_norm_kernels().forward[element_float32](x, gain.const_data_ptr<float>(), eps, normed, &inverse_rms, 1, width);
+}
+
+DecodeScratch::Own::Own(const ModelConfig& config)
+    : normed(config.hidden_size),
+      mixed(config.num_attention_heads * config.head_dim),
+      act(dense_width(config)),
+      query(static_cast<size_t>(config.num_attention_heads / config.num_key_value_heads * config.head_dim)),
+      partial(padded(config.hidden_size)) {}
+
+DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
+  const auto size = [](int64_t count) { return static_cast<size_t>(count); };
+  const int64_t heads = config.num_attention_heads, kv_heads = config.num_key_value_heads, width = config.head_dim;
+  const int64_t hidden_size = config.hidden_size;
+  const int64_t most = std::max<int64_t>(1, config.num_experts);  // experts a token may use at high effort
+  const int64_t inner = std::max(config.num_experts > 0 ? most * config.intermediate_size : 0, dense_width(config));
+  hidden.resize(padded(hidden_size));
+  middle.resize(padded(hidden_size));
+  query.resize(padded(heads * width));
+  key.resize(padded(kv_heads * width));
+  value.resize(padded(kv_heads * width));
+  largest.resize(size(threads * heads));
+  total.resize(size(threads * heads));
+  mixed.resize(size(threads * heads * width));
+  router_logits.resize(size(most));
+  gate_up.resize(padded(2 * inner));
+  act.resize(padded(inner));
+  if (config.num_experts > 0) quantized_act = cpu::QuantizedBuffer(most, config.intermediate_size);
+  owns.assign(size(threads), Own(config));
+}
+
+DecoderLayer::DecoderLayer(const Transformer& model, int64_t layer)
+    : config_(model.config()),
+      weights_(model.weights().layers[static_cast<size_t>(layer)]),
+      is_moe_(model.config().is_moe(layer)) {
+  packed_ = {weights_.gate_up_packed, weights_.gate_up.bias, weights_.down_packed, weights_.down.bias};
+}
+
+void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch) const {
+  project(member, scratch);
+  member.wait_for_all();
+  attend(member, scratch);
+  member.wait_for_all();
+  mix_heads(member, scratch);
+  member.wait_for_all();
+  decode_norm(scratch.middle.data(), weights_.mlp_norm, config_.rms_norm_eps, config_.hidden_size,
+              scratch.own(member.number()).normed.values.data());
+  if (is_moe_) {
+    expert_mlp(member, scratch);
+  } else {
+    dense_mlp(member, scratch);
+  }
+  member.wait_for_all();
+}
+
+void DecoderLayer::project(TeamMember& member, DecodeScratch& scratch) const {
+  DecodeInput& normed = scratch.own(member.number()).normed;
+  decode_norm(scratch.hidden.data(), weights_.input_norm, config_.rms_norm_eps, config_.hidden_size,
+              normed.values.data());
+  if (weights_.query.packed || weights_.key.packed || weights_.value.packed) normed.quantize();
+  const auto project = [&](const Projection& matrix, std::vector<float>& out) {
+    const auto rows = decode_pieces(member, matrix.rows());
+    decode_project(matrix, normed, rows.begin, rows.end, out.data());
+  };
+  project(weights_.query, scratch.query);
+  project(weights_.key, scratch.key);
+  project(weights_.value, scratch.value);
+}
+
+int64_t DecoderLayer::stretches(const TeamMember& member) const {
+  const int64_t by_threads = std::max<int64_t>(1, member.size() / config_.num_key_value_heads);
+  return std::clamp<int64_t>(place.count / stretch_tokens, 1, by_threads);
+}
+
+void DecoderLayer::attend(TeamMember& member, DecodeScratch& scratch) const {
+  const int64_t parts = stretches(member);
+  const auto tasks = member.share(config_.num_key_value_heads * parts);
+  for (int64_t task = tasks.begin; task < tasks.end; ++task) {
+    attend_stretch(scratch, scratch.own(member.number()), task / parts, task % parts, parts);
+  }
+}
+
+void DecoderLayer::store_key_value(DecodeScratch& scratch, int64_t head) const {
+  const int64_t width = config_.head_dim, token = place.first + place.count - 1;
+  float* key = scratch.key.data() + head * width;
+  turn_head(config_, scratch, weights_.key_norm, key);
+  const auto store = row_kernels().scale[element_of(place.keys)];
+  const int64_t row = head * place.keys.size(2) + token;
+  store(key, 1.0f, row_at(place.keys, row, width), width);
+  store(scratch.value.data() + head * width, 1.0f, row_at(place.values, row, width), width);
+}
+
+void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& own, int64_t head, int64_t stretch,
+                                  int64_t stretches) const {
+  const int64_t width = config_.head_dim, heads = config_.num_attention_heads;
+  const int64_t group = heads / config_.num_key_value_heads;
+  const int64_t begin = place.count * stretch / stretches, end = place.count * (stretch + 1) / stretches;
+  if (stretch + 1 == stretches) store_key_value(scratch, head);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(width));
+  std::copy_n(scratch.query.data() + head * group * width, group * width, own.query.data());
+  for (int64_t i = 0; i < group; ++i) turn_head(config_, scratch, weights_.query_norm, own.query.data() + i * width);
+  for (float& x : own.query) x *= scale;
+  own.scores.resize(std::max(own.scores.size(), static_cast<size_t>(group * (end - begin))));
+  const int64_t row = head * place.keys.size(2) + place.first + begin, first_head = stretch * heads + head * group;
+  AttendProblem problem{};
+  problem.query = own.query.data();
+  problem.keys = row_at(place.keys, row, width);
+  problem.values = row_at(place.values, row, width);
+  problem.tokens = end - begin;
+  problem.group = group;
+  problem.head_dim = width;
+  problem.scores = own.scores.data();
+  problem.largest = scratch.largest.data() + first_head;
+  problem.total = scratch.total.data() + first_head;
+  problem.mixed = scratch.mixed.data() + first_head * width;
+  decode_kernels().attend[element_of(place.keys)](problem);
+}
+
+void DecoderLayer::mix_heads(TeamMember& member, DecodeScratch& scratch) const {
+  const int64_t width = config_.head_dim, heads = config_.num_attention_heads, parts = stretches(member);
+  DecodeInput& mixed = scratch.own(member.number()).mixed;
+  const float* sinks = floats_or_null(weights_.sinks);
+  for (int64_t head = 0; head < heads; ++head) {
+    decode_kernels().join_stretches(scratch.largest.data() + head, scratch.total.data() + head,
+                                    scratch.mixed.data() + head * width, parts, heads, sinks ? sinks + head : nullptr,
+                                    width, mixed.values.data() + head * width);
+  }
+  if (weights_.output.packed) mixed.quantize();
+  const auto rows = decode_pieces(member, config_.hidden_size);
+  decode_project(weights_.output, mixed, rows.begin, rows.end, scratch.middle.data());
+  for (int64_t i = rows.begin; i < rows.end; ++i) scratch.middle[i] += scratch.hidden[i];
+}
+
+void DecoderLayer::dense_mlp(TeamMember& member, DecodeScratch& scratch) const {
+  DecodeScratch::Own& own = scratch.own(member.number());
+  if (weights_.gate_up.packed) own.normed.quantize();
+  const auto inner = decode_pieces(member, weights_.down.width());
+  decode_project(weights_.gate_up, own.normed, 2 * inner.begin, 2 * inner.end, scratch.gate_up.data());
+  moe_kernels().swiglu[element_float32](scratch.gate_up.data() + 2 * inner.begin, nullptr, config_.swiglu_limit,
+                                        scratch.act.data() + inner.begin, 1, inner.end - inner.begin);
+  member.wait_for_all();
+  std::copy_n(scratch.act.data(), own.act.values.size(), own.act.values.data());
+  if (weights_.down.packed) own.act.quantize();
+  const auto rows = decode_pieces(member, config_.hidden_size);
+  decode_project(weights_.down, own.act, rows.begin, rows.end, scratch.hidden.data());
+  for (int64_t i = rows.begin; i < rows.end; ++i) scratch.hidden[i] += scratch.middle[i];
+}
+
+/// The k best experts, best first, the lower number first among equals, and their weights: as moe_route().
+void DecoderLayer::choose_experts(DecodeScratch& scratch, DecodeScratch::Own& own) const {
+  const std::vector<float>& logits = scratch.router_logits;
+  const auto count = static_cast<size_t>(config_.num_experts), k = static_cast<size_t>(scratch.experts);
+  own.chosen.resize(count);
+  std::iota(own.chosen.begin(), own.chosen.end(), 0);
+  std::partial_sort(own.chosen.begin(), own.chosen.begin() + scratch.experts, own.chosen.end(),
+                    [&](int64_t a, int64_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+  const float largest = logits[own.chosen[0]];
+  const bool over_all = config_.router_softmax == "before";
+  float total = 0;
+  for (size_t i = 0; i < (over_all ? count : k); ++i) total += std::exp(logits[own.chosen[i]] - largest);
+  own.weights.resize(k);
+  for (size_t i = 0; i < k; ++i) own.weights[i] = std::exp(logits[own.chosen[i]] - largest) / total;
+}
+
+void DecoderLayer::expert_mlp(TeamMember& member, DecodeScratch& scratch) const {
+  DecodeScratch::Own& own = scratch.own(member.number());
+  const auto experts = decode_pieces(member, config_.num_experts);
+  decode_project(weights_.router, own.normed, experts.begin, experts.end, scratch.router_logits.data());
+  member.wait_for_all();
+  choose_experts(scratch, own);
+  if (packed_.gate_up) {
+    packed_gate_up(member, scratch);
+    member.wait_for_all();
+    packed_down(member, scratch);
+  } else {
+    float_gate_up(member, scratch);
+    member.wait_for_all();
+    float_down(member, scratch);
+  }
+}
+
+void DecoderLayer::float_gate_up(TeamMember& member, DecodeScratch& scratch) const {
+  const DecodeScratch::Own& own = scratch.own(member.number());
+  const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
+  const at::Tensor& gate_up = weights_.gate_up.weight;
+  const float* bias = floats_or_null(weights_.gate_up.bias);
+  const auto inner = decode_pieces(member, width);
+  for (int64_t j = 0; j < scratch.experts; ++j) {
+    const int64_t expert = own.chosen[j], first = 2 * inner.begin, count = inner.end - inner.begin;
+    float* columns = scratch.gate_up.data() + j * 2 * width + first;
+    decode_kernels().vector_times_columns[element_of(gate_up)](
+        own.normed.values.data(), row_at(gate_up, expert * hidden, 2 * width) + first * gate_up.element_size(),
+        2 * width, hidden, 2 * count, columns);
+    moe_kernels().swiglu[element_float32](columns, bias ? bias + expert * 2 * width + first : nullptr,
+                                          config_.swiglu_limit, scratch.act.data() + j * width + inner.begin, 1, count);
+  }
+}
+
+/// hidden = middle + the weighted sum of what add(j, expert, sums) gives for columns [begin, end).
+template <class Columns>
+void DecoderLayer::add_experts(const TeamMember::Range& outer, DecodeScratch& scratch, DecodeScratch::Own& own,
+                               const Columns& columns_of) const {
+  const int64_t hidden = config_.hidden_size;
+  const float* biases = floats_or_null(weights_.down.bias);
+  for (int64_t i = outer.begin; i < outer.end; ++i) scratch.hidden[i] = scratch.middle[i];
+  for (int64_t j = 0; j < scratch.experts; ++j) {
+    const int64_t expert = own.chosen[j];
+    columns_of(j, expert, own.partial.data());
+    const float* bias = biases ? biases + expert * hidden : nullptr;
+    for (int64_t i = outer.begin; i < outer.end; ++i) {
+      scratch.hidden[i] += own.weights[j] * (own.partial[i - outer.begin] + (bias ? bias[i] : 0.0f));
+    }
+  }
+}
+
+void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const {
+  const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
+  const at::Tensor& down = weights_.down.weight;
+  const auto outer = decode_pieces(member, hidden);
+  add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
+    decode_kernels().vector_times_columns[element_of(down)](
+        scratch.act.data() + j * width, row_at(down, expert * width, hidden) + outer.begin * down.element_size(),
+        hidden, width, outer.end - outer.begin, sums);
+  });
+}
+
+void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) const {
+  DecodeScratch::Own& own = scratch.own(member.number());
+  const int64_t units = config_.intermediate_size / cpu::unit_columns;
+  own.normed.quantize();
+  const auto tasks = member.share(scratch.experts * units);
+  for (int64_t task = tasks.begin; task < tasks.end; ++task) {
+    const int64_t j = task / units, unit = task % units;
+    float rows[2 * cpu::unit_columns], act[cpu::unit_columns];
+    cpu::gate_up_unit(packed_, own.chosen[j], unit, own.normed.quantized.rows(), 1, config_.swiglu_limit, rows, act);
+    scratch.quantized_act.write(j, unit, 1, act);
+  }
+}
+
+void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const {
+  const auto outer = decode_pieces(member, config_.hidden_size);
+  add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
+    for (int64_t first = outer.begin; first < outer.end; first += piece) {
+      cpu::multiply_group(*packed_.down, expert, first / piece, scratch.quantized_act.rows(j), 1,
+                          sums + first - outer.begin, piece);
+    }
+  });
+}
+
+}  // namespace xinslm

@@ -1,0 +1,100 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/cpu/packed.h"
+#include "xinslm/core/thread_team.h"
+#include "xinslm/model/kv_cache.h"
+#include "xinslm/model/transformer.h"
+
+namespace xinslm {
+
+/// Widths are shared out in pieces of this many values, whole vectors and whole groups of packed rows.
+inline constexpr int64_t decode_piece = 16;
+
+/// One token's activations as projections take them.
+struct DecodeInput {
+  explicit DecodeInput(int64_t width) : values(static_cast<size_t>(width)), quantized(1, width / 32 * 32) {}
+
+  std::vector<float> values;
+  cpu::QuantizedBuffer quantized;  // the same in 8 bits, once quantize() was called; for packed weights only
+  void quantize() { quantized.write(0, 0, quantized.blocks(), values.data()); }
+};
+
+/// out[begin..end) = those rows * x + bias. begin is a multiple of decode_piece; so must end be, or the number of rows;
+/// out has room for whole pieces.
+void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begin, int64_t end, float* out);
+
+/// A member's share of [0, count), cut between pieces.
+TeamMember::Range decode_pieces(const TeamMember& member, int64_t count);
+
+/// normed = x / rms(x) * gain. gain [width] float32
+void decode_norm(const float* x, const at::Tensor& gain, double eps, int64_t width, float* normed);
+
+/// Numbers on the way of one token: those all threads share, and those of each.
+struct DecodeScratch {
+  struct Own {
+    explicit Own(const ModelConfig& config);
+
+    DecodeInput normed;           // [H]
+    DecodeInput mixed;            // [Q * D]
+    DecodeInput act;              // of a dense layer
+    std::vector<float> query;     // [Q / K, D] of one key-value head
+    std::vector<float> scores;    // [Q / K, tokens]
+    std::vector<float> partial;   // one expert's share of what is added to hidden
+    std::vector<int64_t> chosen;  // [k]
+    std::vector<float> weights;   // [k]
+  };
+
+  DecodeScratch(const ModelConfig& config, int threads);
+  Own& own(int thread) { return owns[static_cast<size_t>(thread)]; }
+
+  std::vector<float> hidden, middle;         // [H] before the layer and after its attention
+  std::vector<float> query, key, value;      // [Q * D], [K * D], [K * D]
+  std::vector<float> largest, total;         // [stretches, Q]
+  std::vector<float> mixed;                  // [stretches, Q, D]
+  std::vector<float> router_logits;          // [E]
+  std::vector<float> gate_up, act;           // [k, 2I], [k, I], or those of a dense layer
+  cpu::QuantizedBuffer quantized_act{0, 0};  // [k, I] in 8 bits, with packed experts
+  std::vector<Own> owns;
+  const float *cos = nullptr, *sin = nullptr;  // [D / 2] of the token's position
+  int64_t experts = 0;                         // k
+};
+
+/// One layer, in phases between which the threads wait for each other.
+class DecoderLayer {
+ public:
+  DecoderLayer(const Transformer& model, int64_t layer);
+
+  void run(TeamMember& member, DecodeScratch& scratch) const;
+
+  KvCache::Place place;  ///< where the token's key and value go
+
+ private:
+  void project(TeamMember& member, DecodeScratch& scratch) const;
+  void attend(TeamMember& member, DecodeScratch& scratch) const;
+  void attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& own, int64_t head, int64_t stretch,
+                      int64_t stretches) const;
+  void store_key_value(DecodeScratch& scratch, int64_t head) const;
+  void mix_heads(TeamMember& member, DecodeScratch& scratch) const;
+  void dense_mlp(TeamMember& member, DecodeScratch& scratch) const;
+  void expert_mlp(TeamMember& member, DecodeScratch& scratch) const;
+  void float_gate_up(TeamMember& member, DecodeScratch& scratch) const;
+  void float_down(TeamMember& member, DecodeScratch& scratch) const;
+  void packed_gate_up(TeamMember& member, DecodeScratch& scratch) const;
+  void packed_down(TeamMember& member, DecodeScratch& scratch) const;
+  template <class Columns>
+  void add_experts(const TeamMember::Range& outer, DecodeScratch& scratch, DecodeScratch::Own& own,
+                   const Columns& columns_of) const;
+  void choose_experts(DecodeScratch& scratch, DecodeScratch::Own& own) const;
+  int64_t stretches(const TeamMember& member) const;
+
+  const ModelConfig& config_;
+  const LayerWeights& weights_;
+  bool is_moe_;
+  PackedExpertWeights packed_;  // experts in MXFP4, or empty
+};
+
+}  // namespace xinslm

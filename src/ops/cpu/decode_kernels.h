@@ -1,0 +1,35 @@
+#pragma once
+#include "ops/cpu/kernels.h"
+
+namespace xinslm {
+
+/// One key-value head and the query heads that read it, for one new token and a stretch of the tokens before it.
+/// Softmax sums of several stretches are put together with join_stretches().
+struct AttendProblem {
+  const float* query;  // [group, D], scaled
+  const void* keys;    // [tokens, D] dense, of the Element that indexes the member
+  const void* values;  // the same
+  int64_t tokens, group, head_dim;
+  float* scores;   // scratch [group, tokens]
+  float* largest;  // [group] largest score, -inf without tokens
+  float* total;    // [group] sum of exp(score - largest)
+  float* mixed;    // [group, D] sum of exp(score - largest) * value
+};
+
+/// What one token needs beyond products with packed weights: everything float unless void.
+struct DecodeKernels {
+  void (*attend[2])(const AttendProblem& problem);
+
+  /// out [D] = softmax over all stretches, and over the sink's logit where it is given, of one query head.
+  /// @param largest, total  [stretches], `stride` apart
+  /// @param mixed           [stretches][D], `stride` * D apart
+  void (*join_stretches)(const float* largest, const float* total, const float* mixed, int64_t stretches,
+                         int64_t stride, const float* sink, int64_t head_dim, float* out);
+
+  /// out [columns] = x [height] * matrix [height, columns], rows `stride` elements apart.
+  void (*vector_times_columns[2])(const float* x, const void* matrix, int64_t stride, int64_t height, int64_t columns,
+                                  float* out);
+};
+XINSLM_DECLARE_KERNELS(DecodeKernels, decode_kernels)
+
+}  // namespace xinslm

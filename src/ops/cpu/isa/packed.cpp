@@ -1,0 +1,144 @@
+#include "ops/cpu/isa/packed_dot.h"
+#include "ops/cpu/packed_kernels.h"
+
+namespace xinslm::XINSLM_ISA {
+namespace {
+
+constexpr int block = 32;       // columns of a block
+constexpr int group_rows = 16;  // weight rows of a group
+constexpr int row_bytes = 4;    // neighbouring columns of one row in a vector of 64 bytes
+constexpr int vector_bytes = group_rows * row_bytes;
+
+/// Activation rows that one pass over the weights serves: their sums and the decoded block fill the registers.
+constexpr int tile_rows = lanes == 16 ? 16 : 4;
+
+void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums) {
+  for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
+    Vec largest = {};
+    for (int i = 0; i < block; i += lanes) {
+      const Vec v = load(x + i);
+      largest = larger_of(largest, larger_of(v, -v));
+    }
+    const float amax = maximum(largest);
+    scales[b] = amax / 127.0f;
+    const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
+    IntVec total = {};
+    for (int i = 0; i < block; i += lanes) {
+      // Adding 1.5 * 2^23 leaves the number rounded to nearest, ties to even, in the low bits.
+      const IntVec code = bits_as<IntVec>(load(x + i) * inverse + 12582912.0f) - 0x4b400000;
+      total += code;
+      store_bytes(codes + i, code);
+    }
+    int32_t part[lanes];
+    __builtin_memcpy(part, &total, sizeof part);
+    sums[b] = 0;
+    for (int i = 0; i < lanes; ++i) sums[b] += part[i];
+  }
+}
+
+/// Weights of `lanes` rows of a group, from row `first`: a block decoded to bytes ready for dot().
+struct Mxfp4Weights {
+  using Scale = uint8_t;
+  static constexpr int block_bytes = 4 * vector_bytes;
+  static constexpr int32_t offset = dot_offset_fp4;
+
+  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+    return dot_fp4(start, weights, x);
+  }
+
+  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
+    XINSLM_UNROLL
+    for (int v = 0; v < 4; ++v) {
+      const ByteVec pairs = load_bytes(values + v * vector_bytes + first * row_bytes);
+      weights[2 * v] = fp4_of_low_nibbles(pairs);
+      weights[2 * v + 1] = fp4_of_high_nibbles(pairs);
+    }
+  }
+  /// Half of 2^(scale - 127), since the decoded values are doubled.
+  static XINSLM_INLINE Vec scale(const uint8_t* scales) {
+    uint8_t part[lanes];
+    __builtin_memcpy(part, scales, sizeof part);
+    IntVec exponent;
+    widen(part, exponent);
+    return bits_as<Vec>(exponent << 23) * 0.5f;
+  }
+};
+
+struct Q8Weights {
+  using Scale = float;
+  static constexpr int block_bytes = 8 * vector_bytes;
+  static constexpr int32_t offset = dot_offset_q8;
+
+  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+    return dot_q8(start, weights, x);
+  }
+
+  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
+    XINSLM_UNROLL
+    for (int v = 0; v < 8; ++v) weights[v] = q8_bytes(load_bytes(values + v * vector_bytes + first * row_bytes));
+  }
+  static XINSLM_INLINE Vec scale(const float* scales) { return load(scales); }
+};
+
+template <class Weights, int rows>
+void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
+                   int64_t row, float* out, int64_t out_stride) {
+  for (int first = 0; first < group_rows; first += lanes) {
+    Vec result[rows];
+    XINSLM_UNROLL_16
+    for (int r = 0; r < rows; ++r) result[r] = Vec{};
+    for (int64_t b = 0; b < blocks; ++b) {
+      ByteVec weights[8];
+      Weights::decode(values + b * Weights::block_bytes, first, weights);
+      const Vec scale = Weights::scale(scales + b * group_rows + first);
+      XINSLM_UNROLL_16
+      for (int r = 0; r < rows; ++r) {
+        const int64_t place = (row + r) * blocks + b;
+        const IntVec sum = Weights::dot(all_int(-Weights::offset * x.sums[place]), weights, x.codes + place * block);
+        result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[place]);
+      }
+    }
+    XINSLM_UNROLL_16
+    for (int r = 0; r < rows; ++r) store(out + r * out_stride + first, result[r]);
+  }
+}
+
+template <class Weights>
+void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
+              int64_t rows, float* out, int64_t out_stride) {
+  int64_t row = 0;
+  const auto pass = [&](auto function, int count) {
+    for (; row + count <= rows; row += count) {
+      function(values, scales, blocks, x, row, out + row * out_stride, out_stride);
+    }
+  };
+  if constexpr (tile_rows == 16) pass(multiply_rows<Weights, 16>, 16);
+  if constexpr (tile_rows == 16) pass(multiply_rows<Weights, 8>, 8);
+  pass(multiply_rows<Weights, 4>, 4);
+  pass(multiply_rows<Weights, 2>, 2);
+  pass(multiply_rows<Weights, 1>, 1);
+}
+
+/// Row after row, so that memory is read in one stream; several sums, so that additions do not wait for each other.
+template <class T>
+void rows_times_vector(const void* matrix, int64_t width, int64_t rows, const float* x, float* out) {
+  constexpr int together = 4;
+  const T* weights = static_cast<const T*>(matrix);
+  for (int64_t row = 0; row < rows; ++row, weights += width) {
+    Vec sums[together] = {};
+    int64_t i = 0;
+    for (; i + together * lanes <= width; i += together * lanes) {
+      XINSLM_UNROLL
+      for (int v = 0; v < together; ++v) sums[v] += load(weights + i + v * lanes) * load(x + i + v * lanes);
+    }
+    for_vectors(width - i, [&](int64_t j, auto access) { sums[0] += access(weights + i + j) * access(x + i + j); });
+    out[row] = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  }
+}
+
+}  // namespace
+
+const PackedKernels packed_kernels = {
+    quantize, multiply<Mxfp4Weights>, multiply<Q8Weights>, {rows_times_vector<float>, rows_times_vector<Bfloat16>}};
+
+}  // namespace xinslm::XINSLM_ISA

@@ -1,0 +1,36 @@
+#pragma once
+#include "ops/cpu/kernels.h"
+
+namespace xinslm {
+
+/// Activations in 8 bits: rows of blocks of 32 codes with one scale, value = code * scale. Dense, row-major.
+struct QuantizedRows {
+  const int8_t* codes;  // [rows, blocks * 32], from -127 to 127
+  const float* scales;  // [rows, blocks]
+  const int32_t* sums;  // [rows, blocks] sum of a block's codes
+};
+
+/// Products of 8-bit activations with packed weights of layout rows16 (quant/packed_tensor.h): 16 rows of a weight
+/// matrix and `blocks` blocks of 32 columns. Whole numbers are summed exactly within a block, blocks in float32, in the
+/// order of the columns; so the result does not depend on the number of rows computed together.
+struct PackedKernels {
+  /// Largest error of a value is half its block's scale = amax / 254. x [blocks * 32] finite.
+  void (*quantize)(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums);
+
+  /// out [rows, 16] (rows out_stride apart) = x * weights^T.
+  /// @param values  [blocks, 4, 16, 4] bytes of two codes each
+  /// @param scales  [blocks, 16] E8M0 exponents; 0 counts as zero
+  void (*mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,
+                float* out, int64_t out_stride);
+
+  /// @param values  [blocks, 8, 16, 4] bytes, each 128 more than the weight's code
+  /// @param scales  [blocks, 16]
+  void (*q8)(const uint8_t* values, const float* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,
+             float* out, int64_t out_stride);
+
+  /// out [rows] = matrix [rows, width] * x, the matrix float32 or bfloat16 with dense rows, sums in float32.
+  void (*rows_times_vector[2])(const void* matrix, int64_t width, int64_t rows, const float* x, float* out);
+};
+XINSLM_DECLARE_KERNELS(PackedKernels, packed_kernels)
+
+}  // namespace xinslm

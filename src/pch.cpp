@@ -1,1 +1,0 @@
-// Compiles pch.h once for all layers.

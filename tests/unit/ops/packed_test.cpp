@@ -1,0 +1,153 @@
+#include "xinslm/ops/packed.h"
+
+#include <cmath>
+
+#include "unit/ops/check.h"
+#include "xinslm/quant/mxfp4.h"
+#include "xinslm/quant/q8.h"
+
+using namespace xinslm;
+using namespace xinslm::test;
+
+namespace {
+
+c10::intrusive_ptr<Mxfp4Tensor> packed(const at::Tensor& weight, PackedLayout layout = PackedLayout::rows16) {
+  const Mxfp4Blocks blocks = quantize_mxfp4(weight, ScaleRule::mse, 32, "weight");
+  return Mxfp4Tensor::from_checkpoint(blocks.blocks, blocks.scales, "weight")->repack(layout);
+}
+
+c10::intrusive_ptr<Q8Tensor> packed_q8(const at::Tensor& weight) {
+  const Q8Blocks blocks = quantize_q8(weight, "weight");
+  return Q8Tensor::from_checkpoint(blocks.values, blocks.scales, "weight")->repack(PackedLayout::rows16);
+}
+
+/// x rounded as the kernels round it: 8 bits in blocks of 32, ties to even; [.., in] float64.
+at::Tensor in_eight_bits(const at::Tensor& x) {
+  const at::Tensor blocks = x.unflatten(-1, {-1, 32}), amax = blocks.abs().amax(-1, true);
+  const at::Tensor codes = (blocks.to(at::kDouble) * (127.0f / amax)).round();
+  return codes.mul(amax / 127.0f).flatten(-2);
+}
+
+template <class Body>
+void for_isas(const Body& body) {
+  const Isa before = active_isa();
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    SCOPED_TRACE(isa_name(isa));
+    body();
+  }
+  set_active_isa(before);
+}
+
+}  // namespace
+
+TEST(PackedLinear, IsExactButForTheRoundingOfActivations) {
+  for_isas([] {
+    for (const int64_t count : {1, 2, 3, 7, 8, 16, 17, 33, 67}) {
+      for (const auto& [rows, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 32}, {16, 64}, {35, 160}, {67, 96}}) {
+        SCOPED_TRACE(::testing::Message() << count << " x " << in << " to " << rows);
+        const at::Tensor x = normal({count, in}, 1), weight = normal({rows, in}, 2), bias = normal({rows}, 3);
+        const auto four = packed(weight);
+        const auto eight = packed_q8(weight);
+        const at::Tensor rounded = in_eight_bits(x);
+        EXPECT_LT(
+            distance(packed_linear(x, four, bias), rounded.mm(four->dequantize(at::kFloat).to(at::kDouble).t()) + bias),
+            2e-6);
+        EXPECT_LT(distance(packed_linear(x, eight, {}), rounded.mm(eight->dequantize(at::kFloat).to(at::kDouble).t())),
+                  2e-6);
+      }
+    }
+  });
+}
+
+TEST(PackedLinear, DoesNotDependOnTheRowsComputedTogether) {
+  for_isas([] {
+    const auto weight = packed(normal({48, 128}, 2));
+    const at::Tensor x = normal({37, 128}, 1), all = packed_linear(x, weight, {});
+    for (int64_t row = 0; row < 37; ++row) {
+      EXPECT_TRUE(packed_linear(x.narrow(0, row, 1), weight, {}).equal(all.narrow(0, row, 1))) << row;
+    }
+  });
+}
+
+TEST(PackedLinear, GradientIsThatOfTheExactWeights) {
+  const auto weight = packed(normal({40, 64}, 2));
+  at::Tensor x = normal({5, 64}, 1).requires_grad_(true);
+  const at::Tensor grad = normal({5, 40}, 3);
+  packed_linear(x, weight, normal({40}, 4)).backward(grad);
+  EXPECT_LT(distance(x.grad(), grad.mm(weight->dequantize(at::kFloat))), 1e-6);
+}
+
+TEST(PackedLinear, TakesEitherLayoutAndType) {
+  const at::Tensor weight = normal({32, 64}, 2), x = normal({3, 64}, 1);
+  EXPECT_TRUE(
+      packed_linear(x, packed(weight), {}).equal(packed_linear(x, packed(weight, PackedLayout::checkpoint), {})));
+  const at::Tensor half = packed_linear(x.to(at::kBFloat16), packed(weight), {});
+  EXPECT_EQ(half.scalar_type(), at::kBFloat16);
+  EXPECT_LT(distance(half, packed_linear(x, packed(weight), {})), 2e-2);
+}
+
+TEST(PackedLinear, RejectsWhatDoesNotFit) {
+  const auto weight = packed(normal({32, 64}, 2));
+  expect_usage_error([&] { packed_linear(normal({3, 32}, 1), weight, {}); }, "[..., in] and [rows, in]");
+  expect_usage_error([&] { packed_linear(normal({3, 64}, 1), weight, normal({3}, 1)); }, "one for each row");
+}
+
+namespace {
+
+struct Sizes {
+  int64_t tokens, hidden, width, experts, k;
+};
+
+PackedExpertWeights packed_experts(const Sizes& s, bool biases) {
+  PackedExpertWeights experts;
+  experts.gate_up = packed(normal({s.experts, 2 * s.width, s.hidden}, 3) * 0.3);
+  experts.down = packed(normal({s.experts, s.hidden, s.width}, 5) * 0.3);
+  if (biases) {
+    experts.gate_up_bias = normal({s.experts, 2 * s.width}, 4);
+    experts.down_bias = normal({s.experts, s.hidden}, 6);
+  }
+  return experts;
+}
+
+/// k different experts for each token, never one of the last `unused`.
+Routing routing_of(const Sizes& s, int64_t unused) {
+  return {std::get<1>(normal({s.tokens, s.experts - unused}, 7).topk(s.k, -1)), normal({s.tokens, s.k}, 2).softmax(-1)};
+}
+
+}  // namespace
+
+TEST(PackedExperts, MatchTheReferenceWithinTheRoundingOfActivations) {
+  for_isas([] {
+    for (const Sizes& s : {Sizes{1, 32, 32, 4, 4}, {37, 64, 96, 4, 2}, {67, 96, 64, 8, 3}, {300, 64, 32, 3, 1}}) {
+      for (const int64_t unused : {int64_t{0}, s.experts - s.k}) {
+        SCOPED_TRACE(::testing::Message() << s.tokens << " tokens, unused " << unused);
+        const at::Tensor x = normal({s.tokens, s.hidden}, 1);
+        const PackedExpertWeights experts = packed_experts(s, unused == 0);
+        const Routing routing = routing_of(s, unused);
+        const at::Tensor exact = moe_experts_ref(x, routing, experts, 7.0),
+                         fast = moe_experts(x, routing, experts, 7.0);
+        const double error = ((fast - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item<double>();
+        EXPECT_LT(error, 0.012);
+        EXPECT_GT(error, 1e-6);  // it is the packed product that was run
+      }
+    }
+  });
+}
+
+TEST(PackedExperts, GradientIsThatOfTheExactWeights) {
+  const Sizes s{9, 32, 64, 4, 2};
+  const PackedExpertWeights experts = packed_experts(s, true);
+  const Routing routing = routing_of(s, 1);
+  const auto gradients = [&](auto op) {
+    return forward_and_backward(
+        [&](const Tensors& t) {
+          return op(t[0], Routing{routing.chosen, t[1]}, experts, 7.0);
+        },
+        {normal({s.tokens, s.hidden}, 1), routing.weights});
+  };
+  using Op = at::Tensor (*)(const at::Tensor&, const Routing&, const PackedExpertWeights&, double);
+  const auto fast = gradients(static_cast<Op>(moe_experts)), exact = gradients(static_cast<Op>(moe_experts_ref));
+  EXPECT_LT(distance(fast[1], exact[1]), 1e-5);
+  EXPECT_LT(distance(fast[2], exact[2]), 1e-5);
+}
