@@ -13,6 +13,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
 #include "xinslm/core/json.h"
+#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/format/safetensors.h"
 
 namespace fs = std::filesystem;
@@ -171,7 +172,7 @@ class Reader {
   }
 
   at::Tensor map_tensor(const Entry& entry) const {
-    auto* start = const_cast<std::byte*>(data_.data() + entry.begin);
+    const std::byte* start = data_.data() + entry.begin;
     const auto options = at::TensorOptions().dtype(entry.type);
     if (entry.begin == entry.end) return at::empty(entry.shape, options);
     if (entry.type == at::kBool) check_booleans(entry);
@@ -181,8 +182,7 @@ class Reader {
       std::memcpy(copy.mutable_data_ptr(), start, entry.end - entry.begin);
       return copy;
     }
-    return at::from_blob(
-        start, entry.shape, [file = file_](void*) {}, options);
+    return xinslm::map_tensor(file_, static_cast<size_t>(start - file_->bytes().data()), entry.shape, entry.type);
   }
 
   /// A bool that is neither 0 nor 1 is undefined behaviour in C++.

@@ -242,6 +242,7 @@ void DecoderLayer::expert_mlp(TeamMember& member, DecodeScratch& scratch) const 
   member.wait_for_all();
   choose_experts(scratch, own);
   if (packed_.gate_up) {
+    lay_out_experts(member, own);
     packed_gate_up(member, scratch);
     member.wait_for_all();
     packed_down(member, scratch);
@@ -297,6 +298,26 @@ void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const 
   });
 }
 
+/// All members see the same experts missing, since none is declared ready before all have arrived.
+void DecoderLayer::lay_out_experts(TeamMember& member, const DecodeScratch::Own& own) const {
+  bool missing = false;
+  for (size_t j = 0; j < own.weights.size(); ++j) {
+    for (ExpertMatrices* matrices : {packed_.gate_up.get(), packed_.down.get()}) {
+      if (matrices->ready(own.chosen[j])) continue;
+      const auto groups = member.share(matrices->groups());
+      matrices->lay_out(own.chosen[j], groups.begin, groups.end);
+      missing = true;
+    }
+  }
+  if (!missing) return;
+  member.wait_for_all();
+  if (member.number() != 0) return;
+  for (size_t j = 0; j < own.weights.size(); ++j) {
+    packed_.gate_up->set_ready(own.chosen[j]);
+    packed_.down->set_ready(own.chosen[j]);
+  }
+}
+
 void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) const {
   DecodeScratch::Own& own = scratch.own(member.number());
   const int64_t units = config_.intermediate_size / cpu::unit_columns;
@@ -314,7 +335,7 @@ void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const
   const auto outer = decode_pieces(member, config_.hidden_size);
   add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
     for (int64_t first = outer.begin; first < outer.end; first += piece) {
-      cpu::multiply_group(*packed_.down, expert, first / piece, scratch.quantized_act.rows(j), 1,
+      cpu::multiply_group(packed_.down->rows16(), expert, first / piece, scratch.quantized_act.rows(j), 1,
                           sums + first - outer.begin, piece);
     }
   });

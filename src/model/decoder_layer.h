@@ -83,6 +83,7 @@ class DecoderLayer {
   void expert_mlp(TeamMember& member, DecodeScratch& scratch) const;
   void float_gate_up(TeamMember& member, DecodeScratch& scratch) const;
   void float_down(TeamMember& member, DecodeScratch& scratch) const;
+  void lay_out_experts(TeamMember& member, const DecodeScratch::Own& own) const;
   void packed_gate_up(TeamMember& member, DecodeScratch& scratch) const;
   void packed_down(TeamMember& member, DecodeScratch& scratch) const;
   template <class Columns>

@@ -7,6 +7,7 @@
 
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
+#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/packed_names.h"
 
@@ -62,13 +63,19 @@ void set_experts(Transformer& model, const std::map<std::string, at::Tensor>& pa
   }
 }
 
+at::Tensor copied(const at::Tensor& tensor) {
+  at::Tensor copy = copy_to_huge_pages(tensor);
+  forget_pages(tensor);
+  return copy;
+}
+
 /// Matrices that each token reads leave the file's map, whose pages are small; those that only rows are looked up in,
 /// or that change their type anyhow, stay.
 at::Tensor readable_fast(const std::string& name, const at::Tensor& tensor, const Transformer& model) {
   const bool looked_up = name == "model.embed_tokens.weight" && !model.config().tie_word_embeddings;
   const bool stays = looked_up || !model.device().is_cpu() || tensor.nbytes() < huge_page_bytes ||
                      tensor.scalar_type() != model.type();
-  return stays ? tensor : copy_to_huge_pages(tensor);
+  return stays ? tensor : copied(tensor);
 }
 
 void set_all(Transformer& model, const NamedTensors& weights) {

@@ -8,14 +8,15 @@
 #include "model/initialise.h"
 #include "model/layout.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/model/transformer.h"
 
 namespace xinslm {
 namespace {
 
-/// Storage made from foreign memory cannot be resized; here that memory is a read-only map of a file.
+/// Maps of files are read-only.
 at::Tensor writable(const at::Tensor& tensor) {
-  return tensor.has_storage() && !tensor.storage().resizable() ? tensor.clone() : tensor;
+  return is_mapped(tensor) ? tensor.clone() : tensor;
 }
 
 void check_sizes(const PackedTensor& tensor, const std::vector<int64_t>& sizes) {
@@ -83,8 +84,8 @@ void Transformer::set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxf
   check_sizes(*gate_up, {experts, 2 * width, hidden});
   check_sizes(*down, {experts, hidden, width});
   LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
-  weights.gate_up_packed = ready(gate_up, device_);
-  weights.down_packed = ready(down, device_);
+  weights.gate_up_packed = std::make_shared<ExpertMatrices>(gate_up->to(device_));
+  weights.down_packed = std::make_shared<ExpertMatrices>(down->to(device_));
   for (const char* name : {"gate_up_proj", "down_proj"}) {
     packed_.insert(cat("model.layers.", layer, ".mlp.experts.", name));
   }

@@ -58,15 +58,21 @@ at::Tensor decoded(const Mxfp4Tensor& weight, at::ScalarType type) {
 }
 
 ExpertWeights decoded(const PackedExpertWeights& experts, at::ScalarType type) {
-  return {decoded(*experts.gate_up, type), experts.gate_up_bias, decoded(*experts.down, type), experts.down_bias};
+  return {decoded(experts.gate_up->source(), type), experts.gate_up_bias, decoded(experts.down->source(), type),
+          experts.down_bias};
 }
+
+/// The matrices on their way through autograd's saved data.
+struct Held : torch::CustomClassHolder {
+  explicit Held(const PackedExpertWeights& experts) : experts(experts) {}
+  PackedExpertWeights experts;
+};
 
 struct MoeFunction : torch::autograd::Function<MoeFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weights,
                             const at::Tensor& chosen, const PackedExpertWeights& experts, double swiglu_limit) {
     context->save_for_backward({x, weights, chosen, experts.gate_up_bias, experts.down_bias});
-    context->saved_data["gate_up"] = experts.gate_up;
-    context->saved_data["down"] = experts.down;
+    context->saved_data["experts"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(experts));
     context->saved_data["limit"] = swiglu_limit;
     return cpu::packed_moe_forward(x.contiguous(), chosen.contiguous(), weights.to(at::kFloat).contiguous(), experts,
                                    swiglu_limit);
@@ -75,8 +81,8 @@ struct MoeFunction : torch::autograd::Function<MoeFunction> {
   /// Through the weights decoded for this step alone.
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
-    const PackedExpertWeights experts{context->saved_data["gate_up"].toCustomClass<Mxfp4Tensor>(), saved[3],
-                                      context->saved_data["down"].toCustomClass<Mxfp4Tensor>(), saved[4]};
+    const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["experts"].toCapsule());
+    const PackedExpertWeights experts{held->experts.gate_up, saved[3], held->experts.down, saved[4]};
     const at::Tensor x = saved[0].contiguous(), weights = saved[1].to(at::kFloat).contiguous();
     const cpu::MoeInput input{x, saved[2].contiguous(), weights, decoded(experts, x.scalar_type()),
                               context->saved_data["limit"].toDouble()};
@@ -113,9 +119,7 @@ at::Tensor moe_experts(const at::Tensor& x, const Routing& routing, const Packed
                        double swiglu_limit) {
   check(x, routing, experts);
   if (!cpu::is_fast(x) || x.numel() == 0) return moe_experts_ref(x, routing, experts, swiglu_limit);
-  const PackedExpertWeights ready{in_rows16(experts.gate_up), experts.gate_up_bias, in_rows16(experts.down),
-                                  experts.down_bias};
-  return MoeFunction::apply(x, routing.weights, routing.chosen, ready, swiglu_limit);
+  return MoeFunction::apply(x, routing.weights, routing.chosen, experts, swiglu_limit);
 }
 
 at::Tensor moe_experts_ref(const at::Tensor& x, const Routing& routing, const PackedExpertWeights& experts,

@@ -1,8 +1,10 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <vector>
 
+#include "xinslm/quant/expert_matrices.h"
 #include "xinslm/quant/packed_tensor.h"
 
 namespace xinslm {
@@ -29,7 +31,7 @@ struct LayerWeights {
   Projection router;                // [E, H]; undefined in a dense layer; never packed
   Projection gate_up, down;         // dense of width W: [2W, H], [H, W]
                                     // experts: [E, H, 2I] with bias [E, 2I], [E, I, H] with bias [E, H]
-  c10::intrusive_ptr<Mxfp4Tensor> gate_up_packed, down_packed;  // experts' in their place: [E, 2I, H], [E, H, I]
+  std::shared_ptr<ExpertMatrices> gate_up_packed, down_packed;  // experts' in their place: [E, 2I, H], [E, H, I]
 };
 
 struct ModelWeights {

@@ -1,7 +1,10 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+
 #include "xinslm/ops/moe.h"
+#include "xinslm/quant/expert_matrices.h"
 #include "xinslm/quant/packed_tensor.h"
 
 namespace xinslm {
@@ -19,9 +22,9 @@ at::Tensor packed_linear(const at::Tensor& x, const c10::intrusive_ptr<Mxfp4Tens
 at::Tensor packed_linear(const at::Tensor& x, const c10::intrusive_ptr<Q8Tensor>& weight, const at::Tensor& bias);
 
 struct PackedExpertWeights {
-  c10::intrusive_ptr<Mxfp4Tensor> gate_up;  ///< [E, 2I, H]: even rows gate, odd rows linear (gpt-oss checkpoints)
+  std::shared_ptr<ExpertMatrices> gate_up;  ///< [E, 2I, H]: even rows gate, odd rows linear (gpt-oss checkpoints)
   at::Tensor gate_up_bias;                  ///< [E, 2I] float32 or undefined
-  c10::intrusive_ptr<Mxfp4Tensor> down;     ///< [E, H, I]
+  std::shared_ptr<ExpertMatrices> down;     ///< [E, H, I]
   at::Tensor down_bias;                     ///< [E, H] float32 or undefined
 };
 

@@ -93,7 +93,7 @@ void gate_up_unit(const PackedExpertWeights& experts, int64_t expert, int64_t un
                   int64_t count, double swiglu_limit, float* scratch, float* act) {
   constexpr int64_t rows = 2 * unit_columns, groups = rows / group_rows;
   for (int64_t i = 0; i < groups; ++i) {
-    multiply_group(*experts.gate_up, expert, unit * groups + i, x, count, scratch + i * group_rows, rows);
+    multiply_group(experts.gate_up->rows16(), expert, unit * groups + i, x, count, scratch + i * group_rows, rows);
   }
   const float* bias = floats_or_null(experts.gate_up_bias);
   if (bias) bias += expert * experts.gate_up_bias.size(1) + unit * rows;
@@ -112,7 +112,10 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
   });
   std::vector<int64_t> used;
   for (int64_t expert = 0; expert < count; ++expert) {
-    if (sorted.begin[expert + 1] > sorted.begin[expert]) used.push_back(expert);
+    if (sorted.begin[expert + 1] == sorted.begin[expert]) continue;
+    used.push_back(expert);
+    experts.gate_up->prepare(expert);
+    experts.down->prepare(expert);
   }
 
   const int64_t units = width / unit_columns;
@@ -132,7 +135,7 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
     const int64_t expert = used[static_cast<size_t>(task / tasks)], begin = task % tasks * task_groups;
     const int64_t first = sorted.begin[expert], n = sorted.begin[expert + 1] - first;
     for (int64_t group = begin; group < std::min(groups, begin + task_groups); ++group) {
-      multiply_group(*experts.down, expert, group, act.rows(first), n,
+      multiply_group(experts.down->rows16(), expert, group, act.rows(first), n,
                      to + first * groups * group_rows + group * group_rows, groups * group_rows);
     }
   });

@@ -101,8 +101,11 @@ struct Sizes {
 
 PackedExpertWeights packed_experts(const Sizes& s, bool biases) {
   PackedExpertWeights experts;
-  experts.gate_up = packed(normal({s.experts, 2 * s.width, s.hidden}, 3) * 0.3);
-  experts.down = packed(normal({s.experts, s.hidden, s.width}, 5) * 0.3);
+  const auto matrices = [](const at::Tensor& values) {
+    return std::make_shared<ExpertMatrices>(packed(values, PackedLayout::checkpoint));
+  };
+  experts.gate_up = matrices(normal({s.experts, 2 * s.width, s.hidden}, 3) * 0.3);
+  experts.down = matrices(normal({s.experts, s.hidden, s.width}, 5) * 0.3);
   if (biases) {
     experts.gate_up_bias = normal({s.experts, 2 * s.width}, 4);
     experts.down_bias = normal({s.experts, s.hidden}, 6);

@@ -1,0 +1,23 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <memory>
+
+#include "xinslm/core/file.h"
+
+namespace xinslm {
+
+/// A tensor whose values are a file's bytes from `offset` on, mapped; not to be written to. The map lives as long as
+/// the tensor. @pre the bytes are there and lie at a multiple of the type's alignment
+at::Tensor map_tensor(const std::shared_ptr<MappedFile>& file, size_t offset, at::IntArrayRef sizes,
+                      at::ScalarType type);
+
+/// Whether map_tensor() made it, or the tensor it is a view of.
+bool is_mapped(const at::Tensor& tensor);
+
+/// Gives back the memory of a mapped tensor's whole pages, so that what was copied out of a file is not held twice. The
+/// values stay readable and come from the file again. Does nothing for other tensors.
+void forget_pages(const at::Tensor& tensor);
+
+}  // namespace xinslm

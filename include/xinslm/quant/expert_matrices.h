@@ -1,0 +1,48 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "xinslm/quant/packed_tensor.h"
+
+namespace xinslm {
+
+/// One MXFP4 matrix for each expert, brought into the layout of the products expert by expert, when it is first used: a
+/// model opens at once, and experts that no token chooses are never read. What a file's map holds of an expert is given
+/// back when it has been laid out.
+class ExpertMatrices {
+ public:
+  /// @param source  [E, rows, in], any layout, any device
+  /// @throws Error(data) when a scale is 255 (NaN): the products do not look for it
+  explicit ExpertMatrices(c10::intrusive_ptr<Mxfp4Tensor> source);
+
+  const std::vector<int64_t>& sizes() const { return source_->sizes(); }
+  /// Bytes of one form of the matrices.
+  int64_t bytes() const { return source_->bytes(); }
+  /// The exact values, for other devices and for gradients.
+  const Mxfp4Tensor& source() const { return *source_; }
+
+  /// In layout rows16, on the processor; only experts that are ready() hold their values.
+  const Mxfp4Tensor& rows16() const { return *rows16_; }
+  bool ready(int64_t expert) const { return ready_[static_cast<size_t>(expert)].load(std::memory_order_acquire); }
+  /// Lays an expert out on all threads. May be called at the same time by several.
+  void prepare(int64_t expert);
+
+  /// The same by hand, for threads that work as a team: groups [begin, end) of groups() each, then, when all are
+  /// through, set_ready() by one of them.
+  int64_t groups() const { return groups_; }
+  void lay_out(int64_t expert, int64_t begin, int64_t end);
+  void set_ready(int64_t expert);
+
+ private:
+  c10::intrusive_ptr<Mxfp4Tensor> source_, rows16_;
+  int64_t groups_;  // of 16 rows, of one expert
+  std::vector<std::atomic<bool>> ready_;
+  std::mutex preparing_;
+};
+
+}  // namespace xinslm

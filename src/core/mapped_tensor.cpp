@@ -1,0 +1,39 @@
+#include "xinslm/core/mapped_tensor.h"
+
+#include <ATen/ATen.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace xinslm {
+namespace {
+
+using Owner = std::shared_ptr<MappedFile>;
+
+/// Tells our maps from other memory: dropping pages of those would lose what is in them.
+void release_owner(void* owner) {
+  delete static_cast<Owner*>(owner);
+}
+
+}  // namespace
+
+at::Tensor map_tensor(const Owner& file, size_t offset, at::IntArrayRef sizes, at::ScalarType type) {
+  auto* start = const_cast<std::byte*>(file->bytes().data() + offset);
+  const auto options = at::TensorOptions().dtype(type);
+  return at::for_blob(start, sizes).context(new Owner(file), release_owner).options(options).make_tensor();
+}
+
+bool is_mapped(const at::Tensor& tensor) {
+  return tensor.has_storage() && tensor.storage().data_ptr().get_deleter() == &release_owner;
+}
+
+void forget_pages(const at::Tensor& tensor) {
+  if (!is_mapped(tensor) || !tensor.is_contiguous()) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()), end = begin + tensor.nbytes();
+  const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+}  // namespace xinslm

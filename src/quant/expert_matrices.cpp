@@ -1,0 +1,47 @@
+#include "xinslm/quant/expert_matrices.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "quant/mxfp4_layout.h"
+#include "quant/rows16.h"
+#include "xinslm/core/error.h"
+#include "xinslm/core/mapped_tensor.h"
+
+namespace xinslm {
+
+ExpertMatrices::ExpertMatrices(c10::intrusive_ptr<Mxfp4Tensor> source)
+    : source_(std::move(source)),
+      groups_(sizes().size() == 3 ? row_groups(sizes()[1]) : 0),
+      ready_(sizes().size() == 3 ? static_cast<size_t>(sizes()[0]) : 0) {
+  if (sizes().size() != 3) {
+    data_error("tensor ", source_->name(), " is ", at::IntArrayRef(sizes()), ", expected [experts, rows, in]");
+  }
+  const bool ready = source_->layout() == PackedLayout::rows16;
+  if (!ready) reject_nan_scales(*source_);
+  if (source_->device().is_cpu()) rows16_ = ready ? source_ : empty_rows16(*source_);
+  for (auto& one : ready_) one = ready;
+}
+
+void ExpertMatrices::prepare(int64_t expert) {
+  const std::lock_guard lock(preparing_);
+  if (ready(expert)) return;
+  at::parallel_for(0, groups_, std::max<int64_t>(1, groups_ / at::get_num_threads()),
+                   [&](int64_t begin, int64_t end) { lay_out(expert, begin, end); });
+  set_ready(expert);
+}
+
+void ExpertMatrices::lay_out(int64_t expert, int64_t begin, int64_t end) {
+  if (begin < end) lay_out_groups(*source_, *rows16_, expert, begin, end);
+}
+
+void ExpertMatrices::set_ready(int64_t expert) {
+  ready_[static_cast<size_t>(expert)].store(true, std::memory_order_release);
+  forget_pages(source_->values()[expert]);
+  forget_pages(source_->scales()[expert]);
+}
+
+}  // namespace xinslm
