@@ -183,7 +183,8 @@ class Bench {
   }
 
   void run_speed() {
-    SpeedOptions how{options_.prompt, options_.generate, options_.depth, options_.repetitions, 0};
+    SpeedOptions how{options_.prompt,        options_.generate, options_.depth, options_.repetitions, 0,
+                     kv_type(options_.model)};
     ByEffort<SpeedResult> results;
     for (const Effort& effort : efforts()) {
       how.num_experts_per_tok = effort.experts;
@@ -217,7 +218,8 @@ void check_options(const BenchOptions& options) {
   refuse(scores, {"--limit"}, "hellaswag, lambada, winogrande and wikitext");
   refuse(any("perplexity") && file, {"--stride", "--line-end", "--separator"}, "perplexity of a file, --data FILE");
   refuse(scores || (any("perplexity") && file), {"--context"}, "benchmarks and perplexity of a file, --data FILE");
-  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--depth", "--repetitions"}, "speed");
+  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--depth", "--repetitions", "--kv-type"},
+         "speed");
 }
 
 /// What is asked for; all of it is known to be there before the model is opened.
@@ -302,6 +304,7 @@ void add_bench(CLI::App& program) {
       ->required();
   options->model.auto_is_stored = true;
   add_model_options(*command, options->model);
+  add_kv_option(*command, options->model);
   add_text_options(*command, *options);
   command->add_option("-p,--prompt-tokens", options->prompt, "speed: length of the prompt; 0 = leave out")
       ->type_name("N")

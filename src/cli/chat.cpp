@@ -56,7 +56,7 @@ void greet(const ChatSession& session, const OpenModel& open) {
 void chat(const ChatOptions& options) {
   const OpenModel open = open_model(options.model);
   const GenerateOptions generate = generate_options(options, open);
-  ChatSession session(open.model, open.tokenizer, wants_chat_format(options, open));
+  ChatSession session(open.model, open.tokenizer, wants_chat_format(options, open), kv_type(options.model));
   if (!options.system.empty() && !session.has_template()) {
     usage_error("--system: ", open.folder.string(), " is a base model, which continues text and has no system message");
   }
@@ -82,6 +82,7 @@ void add_chat(CLI::App& program) {
   const auto options = std::make_shared<ChatOptions>();
   options->sampling.max_tokens = 512;
   add_model_options(*command, options->model);
+  add_kv_option(*command, options->model);
   add_sampling_options(*command, options->sampling);
   command->add_option("--system", options->system, "system message")->type_name("TEXT");
   command->add_option("--stop", options->stops, "text that ends an answer; may be given several times")

@@ -66,6 +66,24 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
 }
 
+void add_kv_option(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option(
+          "--kv-type", options.kv_type,
+          "what keys and values are kept in: auto (the model's type), float32, bfloat16, float16 or q8 (8 bits)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "q8"}))
+      ->capture_default_str();
+}
+
+std::optional<at::ScalarType> kv_type(const ModelOptions& options) {
+  if (options.kv_type == "float32") return at::kFloat;
+  if (options.kv_type == "bfloat16") return at::kBFloat16;
+  if (options.kv_type == "float16") return at::kHalf;
+  if (options.kv_type == "q8") return at::kChar;
+  return {};
+}
+
 void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
   SamplingOptions& sampling = flags.sampling;
   command.add_option("--max-tokens", flags.max_tokens, "longest answer in tokens")

@@ -84,7 +84,7 @@ void infer(const InferOptions& options) {
   GenerateOptions generate = generate_options(open, options);
   const std::vector<TokenId> ids = prompt_ids(open, options);
   const uint64_t seed = generate.sampling.seed;
-  Generator generator(open.model, open.tokenizer);
+  Generator generator(open.model, open.tokenizer, kv_type(options.model));
   Json samples = Json::array();
   const InterruptGuard guard;
   for (int64_t sample = 0; sample < options.samples; ++sample) {
@@ -112,6 +112,7 @@ void add_infer(CLI::App& program) {
   CLI::App* command = program.add_subcommand("infer", "continues a prompt");
   const auto options = std::make_shared<InferOptions>();
   add_model_options(*command, options->model);
+  add_kv_option(*command, options->model);
   options->prompt_option = command->add_option("--prompt", options->prompt, "text to continue; - = standard input");
   options->prompt_option->type_name("TEXT");
   command->add_option("--prompt-file", options->prompt_file, "file with the text to continue; - = standard input")

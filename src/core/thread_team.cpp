@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <thread>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -9,6 +10,10 @@
 
 namespace xinslm {
 namespace {
+
+constexpr int64_t line = 64;
+constexpr int64_t lines_a_round = 8;
+constexpr int64_t most_upcoming = 256 << 10;  // bytes, so that it stays in the second cache until it is used
 
 /// Rounds of waiting before the core is given up: some 50 microseconds, a few times what a phase usually takes.
 constexpr int spins = 2000;
@@ -23,11 +28,15 @@ void pause_shortly() {
 
 }  // namespace
 
-void TeamMember::wait_for_all() {
+void TeamMember::wait_for_all(const Upcoming& upcoming) {
   const int64_t target = ++phases_ * size_;
   arrived_.fetch_add(1, std::memory_order_acq_rel);
-  for (int round = 0; arrived_.load(std::memory_order_acquire) < target; ++round) {
-    if (round < spins) {
+  const char* next = static_cast<const char*>(upcoming.memory);
+  const char* end = next + std::min(upcoming.bytes, most_upcoming);
+  for (int round = 0; arrived_.load(std::memory_order_acquire) < target;) {
+    if (next < end) {
+      for (int64_t i = 0; i < lines_a_round; ++i, next += line) __builtin_prefetch(next, 0, 2);
+    } else if (round++ < spins) {
       pause_shortly();
     } else {
       std::this_thread::yield();

@@ -37,7 +37,9 @@ void check(const Transformer& model, const SpeedOptions& options) {
 class SpeedTest {
  public:
   SpeedTest(const Transformer& model, const SpeedOptions& options)
-      : model_(model), cache_(model.config(), 1, model.device(), model.type()), depth_(options.depth) {
+      : model_(model),
+        cache_(model.config(), 1, model.device(), options.kv_type.value_or(model.type())),
+        depth_(options.depth) {
     forward_.kv_cache = &cache_;
     forward_.num_experts_per_tok = options.num_experts_per_tok;
     if (Decoder::supports(model)) decoder_.emplace(model);

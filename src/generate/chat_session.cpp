@@ -39,10 +39,11 @@ bool has_chat_format(const ModelConfig& config, std::shared_ptr<const Tokenizer>
   return std::ranges::find(stops, config.eos_token_id) != stops.end();
 }
 
-ChatSession::ChatSession(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, bool chat_format)
+ChatSession::ChatSession(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, bool chat_format,
+                         std::optional<at::ScalarType> kv_type)
     : tokenizer_(tokenizer),
       template_(chat_format ? make_chat_template(tokenizer) : nullptr),
-      generator_(model, tokenizer) {
+      generator_(model, tokenizer, kv_type) {
   if (chat_format && !template_) data_error("the model's tokenizer has no tokens for a chat format");
 }
 

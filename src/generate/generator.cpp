@@ -54,8 +54,8 @@ double GenerateResult::generate_tokens_per_second() const {
 }
 
 struct Generator::State {
-  State(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer)
-      : model(model), tokenizer(std::move(tokenizer)), cache(model.config(), 1, model.device(), model.type()) {
+  State(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, at::ScalarType kv_type)
+      : model(model), tokenizer(std::move(tokenizer)), cache(model.config(), 1, model.device(), kv_type) {
     if (Decoder::supports(model)) decoder.emplace(model);
   }
 
@@ -146,8 +146,9 @@ TokenChoice Generator::State::choose(Sampler& sampler, std::span<const TokenId> 
   return choice;
 }
 
-Generator::Generator(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer)
-    : state_(std::make_unique<State>(model, std::move(tokenizer))) {}
+Generator::Generator(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer,
+                     std::optional<at::ScalarType> kv_type)
+    : state_(std::make_unique<State>(model, std::move(tokenizer), kv_type.value_or(model.type()))) {}
 
 Generator::~Generator() = default;
 

@@ -111,7 +111,10 @@ const at::Tensor& Decoder::step(int64_t token, KvCache& cache, int64_t num_exper
     state.layers[layer].place = cache.extend(static_cast<int64_t>(layer));
   }
   run_team(state.threads, [&](TeamMember& member) {
-    for (const DecoderLayer& layer : state.layers) layer.run(member, state.scratch);
+    for (size_t layer = 0; layer < state.layers.size(); ++layer) {
+      const DecoderLayer* next = layer + 1 < state.layers.size() ? &state.layers[layer + 1] : nullptr;
+      state.layers[layer].run(member, state.scratch, next);
+    }
     state.finish(member);
   });
   cache.advance(1);

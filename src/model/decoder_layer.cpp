@@ -12,6 +12,7 @@
 #include "ops/cpu/packed.h"
 #include "ops/cpu/packed_kernels.h"
 #include "ops/cpu/row_kernels.h"
+#include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
 namespace {
@@ -47,11 +48,47 @@ void turn_head(const ModelConfig& config, const DecodeScratch& scratch, const at
   rotary_kernels().turn[element_float32](row, width, row, width, 1, width / 2, scratch.cos, scratch.sin, 1.0f);
 }
 
+StoredElement stored_element(const at::Tensor& stored) {
+  switch (stored.scalar_type()) {
+    case at::kFloat:
+      return stored_float32;
+    case at::kBFloat16:
+      return stored_bfloat16;
+    case at::kHalf:
+      return stored_float16;
+    default:
+      return stored_int8;
+  }
+}
+
+/// Row `row` of keys or values becomes x, as the KV cache keeps it.
+void store_row(const float* x, const at::Tensor& stored, const at::Tensor& scales, int64_t row) {
+  const int64_t width = stored.size(-1);
+  char* to = row_at(stored, row, width);
+  if (stored.scalar_type() == at::kHalf) {
+    std::transform(x, x + width, reinterpret_cast<at::Half*>(to), [](float v) { return at::Half(v); });
+  } else if (stored.scalar_type() == at::kChar) {
+    const int64_t blocks = width / quant_block;
+    std::vector<int32_t> sums(static_cast<size_t>(blocks));  // of no use here
+    packed_kernels().quantize(x, blocks, reinterpret_cast<int8_t*>(to), scales.data_ptr<float>() + row * blocks,
+                              sums.data());
+  } else {
+    row_kernels().scale[element_of(stored)](x, 1.0f, to, width);
+  }
+}
+
 }  // namespace
 
 TeamMember::Range decode_pieces(const TeamMember& member, int64_t count) {
   const TeamMember::Range range = member.share((count + piece - 1) / piece);
   return {std::min(count, range.begin * piece), std::min(count, range.end * piece)};
+}
+
+Upcoming decode_memory(const Projection& matrix, int64_t begin, int64_t end) {
+  if (begin >= end) return {};
+  const int64_t width = matrix.width();
+  if (matrix.packed) return {row_at(matrix.packed->values(), begin, width), (end - begin) * width};
+  return {row_at(matrix.weight, begin, width), (end - begin) * width * matrix.weight.element_size()};
 }
 
 void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begin, int64_t end, float* out) {
@@ -79,7 +116,8 @@ DecodeScratch::Own::Own(const ModelConfig& config)
       mixed(config.num_attention_heads * config.head_dim),
       act(dense_width(config)),
       query(static_cast<size_t>(config.num_attention_heads / config.num_key_value_heads * config.head_dim)),
-      partial(padded(config.hidden_size)) {}
+      partial(padded(config.hidden_size)),
+      router_logits(padded(config.num_experts)) {}
 
 DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
   const auto size = [](int64_t count) { return static_cast<size_t>(count); };
@@ -95,11 +133,10 @@ DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
   largest.resize(size(threads * heads));
   total.resize(size(threads * heads));
   mixed.resize(size(threads * heads * width));
-  router_logits.resize(size(most));
   gate_up.resize(padded(2 * inner));
   act.resize(padded(inner));
   if (config.num_experts > 0) quantized_act = cpu::QuantizedBuffer(most, config.intermediate_size);
-  owns.assign(size(threads), Own(config));
+  for (int thread = 0; thread < threads; ++thread) owns.emplace_back(config);
 }
 
 DecoderLayer::DecoderLayer(const Transformer& model, int64_t layer)
@@ -109,11 +146,12 @@ DecoderLayer::DecoderLayer(const Transformer& model, int64_t layer)
   packed_ = {weights_.gate_up_packed, weights_.gate_up.bias, weights_.down_packed, weights_.down.bias};
 }
 
-void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch) const {
+void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch, const DecoderLayer* next) const {
   project(member, scratch);
-  member.wait_for_all();
+  if (!goes_by_heads(member)) member.wait_for_all();
   attend(member, scratch);
-  member.wait_for_all();
+  const auto rows = decode_pieces(member, config_.hidden_size);
+  member.wait_for_all(decode_memory(weights_.output, rows.begin, rows.end));
   mix_heads(member, scratch);
   member.wait_for_all();
   decode_norm(scratch.middle.data(), weights_.mlp_norm, config_.rms_norm_eps, config_.hidden_size,
@@ -123,7 +161,25 @@ void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch) const {
   } else {
     dense_mlp(member, scratch);
   }
-  member.wait_for_all();
+  member.wait_for_all(next == nullptr ? Upcoming{} : next->first_weights(member));
+}
+
+/// Whether each member attends with just the heads that it projected, so that nobody waits in between.
+bool DecoderLayer::goes_by_heads(const TeamMember& member) const {
+  return config_.num_key_value_heads % member.size() == 0 && config_.head_dim % piece == 0;
+}
+
+/// A member's share of the rows of the query's, key's or value's matrix.
+TeamMember::Range DecoderLayer::projected_rows(const TeamMember& member, const Projection& matrix) const {
+  if (!goes_by_heads(member)) return decode_pieces(member, matrix.rows());
+  const int64_t rows = matrix.rows() / config_.num_key_value_heads;
+  const auto heads = member.share(config_.num_key_value_heads);
+  return {heads.begin * rows, heads.end * rows};
+}
+
+Upcoming DecoderLayer::first_weights(const TeamMember& member) const {
+  const auto rows = projected_rows(member, weights_.query);
+  return decode_memory(weights_.query, rows.begin, rows.end);
 }
 
 void DecoderLayer::project(TeamMember& member, DecodeScratch& scratch) const {
@@ -132,7 +188,7 @@ void DecoderLayer::project(TeamMember& member, DecodeScratch& scratch) const {
               normed.values.data());
   if (weights_.query.packed || weights_.key.packed || weights_.value.packed) normed.quantize();
   const auto project = [&](const Projection& matrix, std::vector<float>& out) {
-    const auto rows = decode_pieces(member, matrix.rows());
+    const auto rows = projected_rows(member, matrix);
     decode_project(matrix, normed, rows.begin, rows.end, out.data());
   };
   project(weights_.query, scratch.query);
@@ -157,10 +213,9 @@ void DecoderLayer::store_key_value(DecodeScratch& scratch, int64_t head) const {
   const int64_t width = config_.head_dim, token = place.first + place.count - 1;
   float* key = scratch.key.data() + head * width;
   turn_head(config_, scratch, weights_.key_norm, key);
-  const auto store = row_kernels().scale[element_of(place.keys)];
   const int64_t row = head * place.keys.size(2) + token;
-  store(key, 1.0f, row_at(place.keys, row, width), width);
-  store(scratch.value.data() + head * width, 1.0f, row_at(place.values, row, width), width);
+  store_row(key, place.keys, place.key_scales, row);
+  store_row(scratch.value.data() + head * width, place.values, place.value_scales, row);
 }
 
 void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& own, int64_t head, int64_t stretch,
@@ -179,6 +234,11 @@ void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& ow
   problem.query = own.query.data();
   problem.keys = row_at(place.keys, row, width);
   problem.values = row_at(place.values, row, width);
+  if (place.key_scales.defined()) {
+    const int64_t blocks = width / quant_block;
+    problem.key_scales = place.key_scales.const_data_ptr<float>() + row * blocks;
+    problem.value_scales = place.value_scales.const_data_ptr<float>() + row * blocks;
+  }
   problem.tokens = end - begin;
   problem.group = group;
   problem.head_dim = width;
@@ -186,7 +246,7 @@ void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& ow
   problem.largest = scratch.largest.data() + first_head;
   problem.total = scratch.total.data() + first_head;
   problem.mixed = scratch.mixed.data() + first_head * width;
-  decode_kernels().attend[element_of(place.keys)](problem);
+  decode_kernels().attend[stored_element(place.keys)](problem);
 }
 
 void DecoderLayer::mix_heads(TeamMember& member, DecodeScratch& scratch) const {
@@ -221,7 +281,7 @@ void DecoderLayer::dense_mlp(TeamMember& member, DecodeScratch& scratch) const {
 
 /// The k best experts, best first, the lower number first among equals, and their weights: as moe_route().
 void DecoderLayer::choose_experts(DecodeScratch& scratch, DecodeScratch::Own& own) const {
-  const std::vector<float>& logits = scratch.router_logits;
+  const std::vector<float>& logits = own.router_logits;
   const auto count = static_cast<size_t>(config_.num_experts), k = static_cast<size_t>(scratch.experts);
   own.chosen.resize(count);
   std::iota(own.chosen.begin(), own.chosen.end(), 0);
@@ -237,14 +297,13 @@ void DecoderLayer::choose_experts(DecodeScratch& scratch, DecodeScratch::Own& ow
 
 void DecoderLayer::expert_mlp(TeamMember& member, DecodeScratch& scratch) const {
   DecodeScratch::Own& own = scratch.own(member.number());
-  const auto experts = decode_pieces(member, config_.num_experts);
-  decode_project(weights_.router, own.normed, experts.begin, experts.end, scratch.router_logits.data());
-  member.wait_for_all();
+  // Each member for itself: the router is small, and nobody waits.
+  decode_project(weights_.router, own.normed, 0, config_.num_experts, own.router_logits.data());
   choose_experts(scratch, own);
   if (packed_.gate_up) {
     lay_out_experts(member, own);
     packed_gate_up(member, scratch);
-    member.wait_for_all();
+    member.wait_for_all(down_weights(member, own.chosen[0]));
     packed_down(member, scratch);
   } else {
     float_gate_up(member, scratch);
@@ -329,6 +388,14 @@ void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) co
     cpu::gate_up_unit(packed_, own.chosen[j], unit, own.normed.quantized.rows(), 1, config_.swiglu_limit, rows, act);
     scratch.quantized_act.write(j, unit, 1, act);
   }
+}
+
+Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) const {
+  const auto outer = decode_pieces(member, config_.hidden_size);
+  const at::Tensor& values = packed_.down->rows16().values();  // [E, groups, G, 256]
+  const int64_t group_bytes = values.size(2) * values.size(3);
+  return {row_at(values, expert * values.size(1) + outer.begin / piece, group_bytes),
+          (outer.end - outer.begin) / piece * group_bytes};
 }
 
 void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const {

@@ -27,6 +27,9 @@ struct DecodeInput {
 /// out has room for whole pieces.
 void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begin, int64_t end, float* out);
 
+/// Where the weights of those rows lie.
+Upcoming decode_memory(const Projection& matrix, int64_t begin, int64_t end);
+
 /// A member's share of [0, count), cut between pieces.
 TeamMember::Range decode_pieces(const TeamMember& member, int64_t count);
 
@@ -38,14 +41,15 @@ struct DecodeScratch {
   struct Own {
     explicit Own(const ModelConfig& config);
 
-    DecodeInput normed;           // [H]
-    DecodeInput mixed;            // [Q * D]
-    DecodeInput act;              // of a dense layer
-    std::vector<float> query;     // [Q / K, D] of one key-value head
-    std::vector<float> scores;    // [Q / K, tokens]
-    std::vector<float> partial;   // one expert's share of what is added to hidden
-    std::vector<int64_t> chosen;  // [k]
-    std::vector<float> weights;   // [k]
+    DecodeInput normed;                // [H]
+    DecodeInput mixed;                 // [Q * D]
+    DecodeInput act;                   // of a dense layer
+    std::vector<float> query;          // [Q / K, D] of one key-value head
+    std::vector<float> scores;         // [Q / K, tokens]
+    std::vector<float> partial;        // one expert's share of what is added to hidden
+    std::vector<float> router_logits;  // [E]
+    std::vector<int64_t> chosen;       // [k]
+    std::vector<float> weights;        // [k]
   };
 
   DecodeScratch(const ModelConfig& config, int threads);
@@ -55,7 +59,6 @@ struct DecodeScratch {
   std::vector<float> query, key, value;      // [Q * D], [K * D], [K * D]
   std::vector<float> largest, total;         // [stretches, Q]
   std::vector<float> mixed;                  // [stretches, Q, D]
-  std::vector<float> router_logits;          // [E]
   std::vector<float> gate_up, act;           // [k, 2I], [k, I], or those of a dense layer
   cpu::QuantizedBuffer quantized_act{0, 0};  // [k, I] in 8 bits, with packed experts
   std::vector<Own> owns;
@@ -68,12 +71,15 @@ class DecoderLayer {
  public:
   DecoderLayer(const Transformer& model, int64_t layer);
 
-  void run(TeamMember& member, DecodeScratch& scratch) const;
+  /// @param next  the layer after it, or null
+  void run(TeamMember& member, DecodeScratch& scratch, const DecoderLayer* next) const;
 
   KvCache::Place place;  ///< where the token's key and value go
 
  private:
   void project(TeamMember& member, DecodeScratch& scratch) const;
+  bool goes_by_heads(const TeamMember& member) const;
+  TeamMember::Range projected_rows(const TeamMember& member, const Projection& matrix) const;
   void attend(TeamMember& member, DecodeScratch& scratch) const;
   void attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& own, int64_t head, int64_t stretch,
                       int64_t stretches) const;
@@ -91,6 +97,8 @@ class DecoderLayer {
                    const Columns& columns_of) const;
   void choose_experts(DecodeScratch& scratch, DecodeScratch::Own& own) const;
   int64_t stretches(const TeamMember& member) const;
+  Upcoming first_weights(const TeamMember& member) const;
+  Upcoming down_weights(const TeamMember& member, int64_t expert) const;
 
   const ModelConfig& config_;
   const LayerWeights& weights_;

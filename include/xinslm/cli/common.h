@@ -16,12 +16,17 @@ namespace xinslm::cli {
 /// Options of every subcommand that opens a model.
 struct ModelOptions {
   std::string folder;  ///< "" = the newest finished model under ./runs
-  std::string device = "auto", dtype = "auto", effort;
+  std::string device = "auto", dtype = "auto", kv_type = "auto", effort;
   bool auto_is_stored = false;  ///< dtype "auto" means the type of the weights in the file, not the faster one
   int threads = 0;
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+
+/// Option of every subcommand that keeps keys and values.
+void add_kv_option(CLI::App& command, ModelOptions& options);
+/// What --kv-type says; nothing for auto. @throws Error(usage)
+std::optional<at::ScalarType> kv_type(const ModelOptions& options);
 
 /// Options of every subcommand that samples.
 struct SamplingFlags {

@@ -5,6 +5,12 @@
 
 namespace xinslm {
 
+/// Memory that a thread will read next.
+struct Upcoming {
+  const void* memory = nullptr;
+  int64_t bytes = 0;
+};
+
 /// A thread's place in a team that works on one thing together, in phases.
 class TeamMember {
  public:
@@ -19,9 +25,9 @@ class TeamMember {
   };
   Range share(int64_t count) const { return {count * number_ / size_, count * (number_ + 1) / size_}; }
 
-  /// Returns when every member has arrived; what they wrote before is seen after. Spins shortly, then lets other
-  /// programs have the core.
-  void wait_for_all();
+  /// Returns when every member has arrived; what they wrote before is seen after. Until then brings the beginning of
+  /// what is upcoming into the core's cache, then spins shortly, then lets other programs have the core.
+  void wait_for_all(const Upcoming& upcoming = {});
 
  private:
   int number_, size_;

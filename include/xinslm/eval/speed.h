@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "xinslm/eval/scorer.h"
 #include "xinslm/eval/statistics.h"
@@ -12,7 +13,8 @@ struct SpeedOptions {
   int64_t generate_tokens = 128;
   int64_t depth = 0;  ///< tokens that are in the KV cache before the timing starts
   int64_t repetitions = 5;
-  int64_t num_experts_per_tok = 0;  ///< 0 = configured
+  int64_t num_experts_per_tok = 0;        ///< 0 = configured
+  std::optional<at::ScalarType> kv_type;  ///< what keys and values are kept in; without it the model's type
 };
 
 struct SpeedResult {

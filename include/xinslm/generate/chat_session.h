@@ -23,8 +23,10 @@ class ChatSession {
 
   /// The model must outlive the session.
   /// @param chat_format  false = continue text, whatever the tokenizer could do
+  /// @param kv_type  what keys and values are kept in; without it the model's type
   /// @throws Error(data) when a chat format is asked for that the tokenizer has no tokens for
-  ChatSession(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, bool chat_format);
+  ChatSession(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, bool chat_format,
+              std::optional<at::ScalarType> kv_type = {});
   ~ChatSession();
 
   /// False for a base model, which continues text instead of answering.

@@ -45,7 +45,9 @@ struct GenerateResult {
 class Generator {
  public:
   /// The model must outlive the generator.
-  Generator(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer);
+  /// @param kv_type  what keys and values are kept in; without it the model's type
+  Generator(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer,
+            std::optional<at::ScalarType> kv_type = {});
   ~Generator();
 
   /// Ends at a stop token or stop text ("stop"), after max_tokens ("length"), when the model's positions are used up

@@ -9,11 +9,13 @@
 
 namespace xinslm {
 
-/// Keys and values of the tokens seen so far, one sequence or a batch of equal length. Full layers hold every token
-/// (capacity grows by doubling); windowed layers hold their last `window` tokens, and room for as many again so that
-/// moving them is rare.
+/// Keys and values of the tokens seen so far, one sequence or a batch of equal length, in float32, bfloat16, float16 or
+/// 8-bit integers (at::kChar: blocks of 32 values of a head with one float32 scale, the largest magnitude / 127). Full
+/// layers hold every token (capacity grows by doubling); windowed layers hold their last `window` tokens, and room for
+/// as many again so that moving them is rare.
 class KvCache {
  public:
+  /// @throws Error(usage) for another type, or integers where head_dim is no multiple of 32
   KvCache(const ModelConfig& config, int64_t batch, at::Device device, at::ScalarType type);
 
   /// Tokens seen so far: the position of the next one.
@@ -26,14 +28,15 @@ class KvCache {
 
   /// Appends keys and values [B, K, T, D] of the tokens at length()...length()+T-1 for one layer and gives the keys and
   /// values those T tokens may see, oldest first: [B, K, S, D] with S >= T; the last T are the new ones. The result is
-  /// valid until the next append to the same layer.
+  /// valid until the next append to the same layer. It has the type of the keys given, whatever the cache keeps.
   /// @throws Error(usage) for another batch or head shape than the cache was made for
   std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
 
   /// Room for one token of one sequence in a layer, for who writes keys and values there directly.
   struct Place {
-    at::Tensor keys, values;  ///< [1, K, capacity, D]
-    int64_t first, count;     ///< the tokens it may see, itself included, are [first, first + count)
+    at::Tensor keys, values;              ///< [1, K, capacity, D]
+    at::Tensor key_scales, value_scales;  ///< [1, K, capacity, D / 32] float32, with integers only
+    int64_t first, count;                 ///< the tokens it may see, itself included, are [first, first + count)
   };
   /// Like append() of one token, whose key and value the caller writes at first + count - 1.
   Place extend(int64_t layer);
@@ -48,16 +51,23 @@ class KvCache {
   int64_t bytes() const;
 
  private:
+  struct Store {
+    at::Tensor codes;   // [B, K, capacity, D]
+    at::Tensor scales;  // [B, K, capacity, D / 32], with integers only
+  };
   struct Layer {
     int64_t window = 0;  // 0 = full
     int64_t start = 0;   // position of the first token held
     int64_t held = 0;
-    at::Tensor keys, values;  // [B, K, capacity, D]
+    Store keys, values;
   };
 
   void check_shape(const at::Tensor& keys, const at::Tensor& values) const;
   void drop_unfinished(Layer& layer) const;
   void reserve(Layer& layer, int64_t tokens) const;
+  void write(Store& store, int64_t first, const at::Tensor& x) const;
+  Store encoded(const at::Tensor& x) const;
+  static at::Tensor decoded(const Store& store, int64_t first, int64_t count, at::ScalarType type);
   void forget_unseen(Layer& layer, int64_t seen) const;
   std::pair<at::Tensor, at::Tensor> append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
                                                 const at::Tensor& values) const;

@@ -6,9 +6,11 @@ namespace xinslm {
 /// One key-value head and the query heads that read it, for one new token and a stretch of the tokens before it.
 /// Softmax sums of several stretches are put together with join_stretches().
 struct AttendProblem {
-  const float* query;  // [group, D], scaled
-  const void* keys;    // [tokens, D] dense, of the Element that indexes the member
-  const void* values;  // the same
+  const float* query;         // [group, D], scaled
+  const void* keys;           // [tokens, D] dense, of the StoredElement that indexes the member
+  const void* values;         // the same
+  const float* key_scales;    // [tokens, D / 32] for int8
+  const float* value_scales;  // the same
   int64_t tokens, group, head_dim;
   float* scores;   // scratch [group, tokens]
   float* largest;  // [group] largest score, -inf without tokens
@@ -16,9 +18,12 @@ struct AttendProblem {
   float* mixed;    // [group, D] sum of exp(score - largest) * value
 };
 
+/// What keys and values are kept in.
+enum StoredElement { stored_float32, stored_bfloat16, stored_float16, stored_int8, stored_elements };
+
 /// What one token needs beyond products with packed weights: everything float unless void.
 struct DecodeKernels {
-  void (*attend[2])(const AttendProblem& problem);
+  void (*attend[stored_elements])(const AttendProblem& problem);
 
   /// out [D] = softmax over all stretches, and over the sink's logit where it is given, of one query head.
   /// @param largest, total  [stretches], `stride` apart

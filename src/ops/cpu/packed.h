@@ -2,7 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "ops/cpu/moe.h"
 #include "ops/cpu/packed_kernels.h"
@@ -24,9 +24,9 @@ class QuantizedBuffer {
 
  private:
   int64_t blocks_;
-  std::vector<int8_t> codes_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_;
+  std::unique_ptr<int8_t[]> codes_;  // [rows, width]
+  std::unique_ptr<float[]> scales_;  // [rows, blocks]
+  std::unique_ptr<int32_t[]> sums_;  // [rows, blocks]
 };
 
 /// Rows [16 * group, 16 * group + 16) of one matrix of a packed tensor in layout rows16, times `count` rows of x.

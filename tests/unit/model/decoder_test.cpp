@@ -94,6 +94,46 @@ TEST(Decoder, TakesBfloat16WeightsWithoutRoundingActivations) {
   }
 }
 
+/// Relative distance of the logits with a cache of that type from those of the whole text.
+double distance_with_cache(const Transformer& model, at::ScalarType type, bool by_steps) {
+  const at::Tensor tokens = some_tokens(1, 60);
+  const at::Tensor whole = model.logits(model.hidden_states(tokens))[0];
+  KvCache cache(model.config(), 1, at::kCPU, type);
+  ForwardOptions options;
+  options.kv_cache = &cache;
+  Decoder decoder(model);
+  std::vector<at::Tensor> found;
+  for (const int64_t count : {7, 1, 20, 1, 1, 30}) {
+    const at::Tensor piece = tokens.narrow(1, cache.length(), count);
+    if (!by_steps) {
+      found.push_back(model.logits(model.hidden_states(piece, options))[0]);
+      continue;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      found.push_back(decoder.step(piece[0][i].item<int64_t>(), cache, 0).clone().unsqueeze(0));
+    }
+  }
+  return ((at::cat(found) - whole).norm() / whole.norm()).item<double>();
+}
+
+TEST(Decoder, CachesOfEveryTypeServeStepsAndPieces) {
+  ModelConfig config = small_config();  // window 8, sinks
+  config.head_dim = 32;
+  config.num_experts_per_tok = config.num_experts;  // a choice that turns would hide how small the difference is
+  const Transformer model = small_model(config);
+  const Isa before = active_isa();
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    for (const bool by_steps : {false, true}) {
+      EXPECT_LT(distance_with_cache(model, at::kFloat, by_steps), 1e-5) << isa_name(isa);
+      EXPECT_LT(distance_with_cache(model, at::kHalf, by_steps), 3e-3) << isa_name(isa);
+      EXPECT_LT(distance_with_cache(model, at::kBFloat16, by_steps), 2e-2) << isa_name(isa);
+      EXPECT_LT(distance_with_cache(model, at::kChar, by_steps), 7e-2) << isa_name(isa);
+    }
+  }
+  set_active_isa(before);
+}
+
 TEST(Decoder, RejectsWhatTheModelDoesNotKnow) {
   const Transformer model = small_model();
   KvCache cache(model.config(), 1, at::kCPU, at::kFloat);

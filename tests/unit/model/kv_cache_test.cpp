@@ -48,6 +48,19 @@ TEST(KvCache, PiecesGiveTheLogitsOfTheWholeText) {
   }
 }
 
+TEST(KvCache, EightBitsTakeLessAndNeedWholeBlocks) {
+  ModelConfig config = small_config();
+  EXPECT_THROW(KvCache(config, 1, at::kCPU, at::kChar), Error);  // heads of 8
+  EXPECT_THROW(KvCache(config, 1, at::kCPU, at::kLong), Error);
+  config.head_dim = 32;
+  KvCache wide(config, 1, at::kCPU, at::kFloat), narrow(config, 1, at::kCPU, at::kChar);
+  for (KvCache* cache : {&wide, &narrow}) {
+    const at::Tensor x = at::randn({1, config.num_key_value_heads, 5, 32});
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) cache->append(layer, x, x);
+  }
+  EXPECT_EQ(narrow.bytes() * 32, wide.bytes() * 9);
+}
+
 TEST(KvCache, PrefillThenStepsGoBeyondTheFirstCapacity) {
   const Transformer model = small_model();
   const at::Tensor tokens = some_tokens(1, 300);

@@ -6,15 +6,46 @@ namespace {
 
 constexpr float infinity = __builtin_inff();
 
+/// Rows of keys or values of one head, as they are kept.
+template <class T>
+struct Rows {
+  const T* values;
+  int64_t width;
+  Rows(const void* values, const float*, int64_t width) : values(static_cast<const T*>(values)), width(width) {}
+
+  template <class Access>
+  XINSLM_INLINE Vec at(int64_t row, int64_t i, Access access) const {
+    return access(values + row * width + i);
+  }
+};
+
+/// Widths are multiples of a block of 32, so there is no partial vector.
+template <>
+struct Rows<int8_t> {
+  const int8_t* values;
+  const float* scales;
+  int64_t width;
+  Rows(const void* values, const float* scales, int64_t width)
+      : values(static_cast<const int8_t*>(values)), scales(scales), width(width) {}
+
+  template <class Access>
+  XINSLM_INLINE Vec at(int64_t row, int64_t i, Access) const {
+    typedef int8_t Part __attribute__((vector_size(lanes)));
+    Part part;
+    __builtin_memcpy(&part, values + row * width + i, sizeof part);
+    return __builtin_convertvector(part, Vec) * scales[row * (width / 32) + i / 32];
+  }
+};
+
 /// scores[t] = query * keys[t] for up to `heads` query heads, so that each key is read once for them.
 template <int heads, class T>
 void score(const AttendProblem& p, int64_t first_head) {
-  const T* keys = static_cast<const T*>(p.keys);
+  const Rows<T> keys(p.keys, p.key_scales, p.head_dim);
   const float* query = p.query + first_head * p.head_dim;
   for (int64_t token = 0; token < p.tokens; ++token) {
     Vec sums[heads] = {};
     for_vectors(p.head_dim, [&](int64_t i, auto access) {
-      const Vec key = access(keys + token * p.head_dim + i);
+      const Vec key = keys.at(token, i, access);
       XINSLM_UNROLL
       for (int h = 0; h < heads; ++h) sums[h] += key * access(query + h * p.head_dim + i);
     });
@@ -38,12 +69,12 @@ void exponentiate(const AttendProblem& p, int64_t head) {
 /// mixed = sum of scores[t] * values[t], a few vectors of D at a time in registers.
 template <int vectors, class T>
 void mix(const AttendProblem& p, int64_t head, int64_t first) {
-  const T* values = static_cast<const T*>(p.values) + first;
+  const Rows<T> values(p.values, p.value_scales, p.head_dim);
   const float* scores = p.scores + head * p.tokens;
   Vec sums[vectors] = {};
   for (int64_t token = 0; token < p.tokens; ++token) {
     XINSLM_UNROLL
-    for (int v = 0; v < vectors; ++v) sums[v] += load(values + token * p.head_dim + v * lanes) * scores[token];
+    for (int v = 0; v < vectors; ++v) sums[v] += values.at(token, first + v * lanes, WholeVector{}) * scores[token];
   }
   XINSLM_UNROLL
   for (int v = 0; v < vectors; ++v) store(p.mixed + head * p.head_dim + first + v * lanes, sums[v]);
@@ -54,14 +85,13 @@ void mix_head(const AttendProblem& p, int64_t head) {
   int64_t i = 0;
   for (; i + 4 * lanes <= p.head_dim; i += 4 * lanes) mix<4, T>(p, head, i);
   for (; i + lanes <= p.head_dim; i += lanes) mix<1, T>(p, head, i);
-  for (; i < p.head_dim; ++i) {
-    float total = 0;
-    for (int64_t token = 0; token < p.tokens; ++token) {
-      total +=
-          p.scores[head * p.tokens + token] * load_part(static_cast<const T*>(p.values) + token * p.head_dim + i, 1)[0];
-    }
-    p.mixed[head * p.head_dim + i] = total;
+  if (i == p.head_dim) return;
+  const Rows<T> values(p.values, p.value_scales, p.head_dim);
+  Vec sums = {};
+  for (int64_t token = 0; token < p.tokens; ++token) {
+    sums += values.at(token, i, PartVector{p.head_dim - i}) * p.scores[head * p.tokens + token];
   }
+  store_part(p.mixed + head * p.head_dim + i, sums, p.head_dim - i);
 }
 
 template <class T>
@@ -115,7 +145,8 @@ void vector_times_columns(const float* x, const void* matrix, int64_t stride, in
 
 }  // namespace
 
-const DecodeKernels decode_kernels = {
-    {attend<float>, attend<Bfloat16>}, join_stretches, {vector_times_columns<float>, vector_times_columns<Bfloat16>}};
+const DecodeKernels decode_kernels = {{attend<float>, attend<Bfloat16>, attend<Float16>, attend<int8_t>},
+                                      join_stretches,
+                                      {vector_times_columns<float>, vector_times_columns<Bfloat16>}};
 
 }  // namespace xinslm::XINSLM_ISA

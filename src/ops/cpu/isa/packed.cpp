@@ -15,6 +15,7 @@ constexpr int tile_rows = lanes == 16 ? 16 : 4;
 void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums) {
   for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
     Vec largest = {};
+    XINSLM_UNROLL
     for (int i = 0; i < block; i += lanes) {
       const Vec v = load(x + i);
       largest = larger_of(largest, larger_of(v, -v));
@@ -23,16 +24,14 @@ void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int3
     scales[b] = amax / 127.0f;
     const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
     IntVec total = {};
+    XINSLM_UNROLL
     for (int i = 0; i < block; i += lanes) {
       // Adding 1.5 * 2^23 leaves the number rounded to nearest, ties to even, in the low bits.
       const IntVec code = bits_as<IntVec>(load(x + i) * inverse + 12582912.0f) - 0x4b400000;
       total += code;
       store_bytes(codes + i, code);
     }
-    int32_t part[lanes];
-    __builtin_memcpy(part, &total, sizeof part);
-    sums[b] = 0;
-    for (int i = 0; i < lanes; ++i) sums[b] += part[i];
+    sums[b] = static_cast<int32_t>(sum(__builtin_convertvector(total, Vec)));  // small enough to be exact
   }
 }
 
@@ -80,9 +79,12 @@ struct Q8Weights {
   static XINSLM_INLINE Vec scale(const float* scales) { return load(scales); }
 };
 
+/// `rows` rows from `row` on; where fewer than that remain the last one is computed anew and dropped.
 template <class Weights, int rows>
 void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
-                   int64_t row, float* out, int64_t out_stride) {
+                   int64_t row, int64_t remaining, float* out, int64_t out_stride) {
+  int64_t places[rows];
+  for (int r = 0; r < rows; ++r) places[r] = (row + smaller<int64_t>(r, remaining - 1)) * blocks;
   for (int first = 0; first < group_rows; first += lanes) {
     Vec result[rows];
     XINSLM_UNROLL_16
@@ -93,30 +95,39 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
       const Vec scale = Weights::scale(scales + b * group_rows + first);
       XINSLM_UNROLL_16
       for (int r = 0; r < rows; ++r) {
-        const int64_t place = (row + r) * blocks + b;
+        const int64_t place = places[r] + b;
         const IntVec sum = Weights::dot(all_int(-Weights::offset * x.sums[place]), weights, x.codes + place * block);
         result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[place]);
       }
     }
     XINSLM_UNROLL_16
-    for (int r = 0; r < rows; ++r) store(out + r * out_stride + first, result[r]);
+    for (int r = 0; r < rows; ++r) {
+      if (r < remaining) store(out + (row + r) * out_stride + first, result[r]);
+    }
   }
 }
 
+/// Tiles of nearly equal height, so that none is left with a row or two that cannot hide the decoding of weights.
 template <class Weights>
 void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
               int64_t rows, float* out, int64_t out_stride) {
-  int64_t row = 0;
-  const auto pass = [&](auto function, int count) {
-    for (; row + count <= rows; row += count) {
-      function(values, scales, blocks, x, row, out + row * out_stride, out_stride);
+  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t row = rows * tile / tiles, height = rows * (tile + 1) / tiles - row;
+    const auto run = [&](auto function) { function(values, scales, blocks, x, row, height, out, out_stride); };
+    if (height == 1) {
+      run(multiply_rows<Weights, 1>);
+    } else if (height == 2) {
+      run(multiply_rows<Weights, 2>);
+    } else if (height <= 4) {
+      run(multiply_rows<Weights, 4>);
+    } else if constexpr (tile_rows == 16) {
+      constexpr decltype(&multiply_rows<Weights, 16>) even[] = {multiply_rows<Weights, 6>,  multiply_rows<Weights, 8>,
+                                                                multiply_rows<Weights, 10>, multiply_rows<Weights, 12>,
+                                                                multiply_rows<Weights, 14>, multiply_rows<Weights, 16>};
+      run(even[(height + 1) / 2 - 3]);
     }
-  };
-  if constexpr (tile_rows == 16) pass(multiply_rows<Weights, 16>, 16);
-  if constexpr (tile_rows == 16) pass(multiply_rows<Weights, 8>, 8);
-  pass(multiply_rows<Weights, 4>, 4);
-  pass(multiply_rows<Weights, 2>, 2);
-  pass(multiply_rows<Weights, 1>, 1);
+  }
 }
 
 /// Row after row, so that memory is read in one stream; several sums, so that additions do not wait for each other.

@@ -75,6 +75,18 @@ XINSLM_INLINE Vec load(const Bfloat16* p) {
   return bits_as<Vec>(__builtin_convertvector(h, WordVec) << 16);
 }
 
+/// The bits of a float16.
+enum class Float16 : uint16_t {};
+
+/// Exact for all finite values: the exponent is moved by a product, which takes subnormal numbers along.
+XINSLM_INLINE Vec load(const Float16* p) {
+  HalfVec h;
+  __builtin_memcpy(&h, p, sizeof h);
+  const WordVec word = __builtin_convertvector(h, WordVec);
+  const Vec size = bits_as<Vec>((word & 0x7fff) << 13) * 0x1p112f;
+  return bits_as<Vec>(bits_as<WordVec>(size) | (word & 0x8000) << 16);
+}
+
 /// To the nearest bfloat16, ties to even; NaN stays NaN.
 XINSLM_INLINE HalfVec round_to_bfloat16(Vec v) {
 #ifdef __AVX512BF16__
@@ -138,21 +150,31 @@ XINSLM_INLINE void for_vectors(int64_t size, const Body& body) {
   if (i < size) body(i, PartVector{size - i});
 }
 
+/// Joins halves with `join` until one number is left.
+template <class Join>
+XINSLM_INLINE float fold(Vec v, const Join& join) {
+#if defined(__AVX512F__)
+  v = join(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+  v = join(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));
+  v = join(v, __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));
+  v = join(v, __builtin_shufflevector(v, v, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
+#elif defined(__AVX2__)
+  v = join(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7));
+  v = join(v, __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3));
+  v = join(v, __builtin_shufflevector(v, v, 1, 1, 1, 1, 1, 1, 1, 1));
+#else
+  v = join(v, __builtin_shufflevector(v, v, 2, 3, 2, 3));
+  v = join(v, __builtin_shufflevector(v, v, 1, 1, 1, 1));
+#endif
+  return v[0];
+}
 XINSLM_INLINE float sum(Vec v) {
-  float part[lanes];
-  store(part, v);
-  for (int width = lanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
-  }
-  return part[0];
+  return fold(
+      v, [](Vec a, Vec b) __attribute__((always_inline)) { return a + b; });
 }
 XINSLM_INLINE float maximum(Vec v) {
-  float part[lanes];
-  store(part, v);
-  for (int width = lanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) part[i] = larger(part[i], part[i + width]);
-  }
-  return part[0];
+  return fold(
+      v, [](Vec a, Vec b) __attribute__((always_inline)) { return select(a < b, b, a); });
 }
 /// NaN in `a` gives b: use where only numbers are compared.
 XINSLM_INLINE Vec larger_of(Vec a, Vec b) {
