@@ -14,6 +14,8 @@
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
 #include "xinslm/core/progress.h"
+#include "xinslm/eval/divergence.h"
+#include "xinslm/model/quantize.h"
 
 namespace fs = std::filesystem;
 
@@ -39,6 +41,7 @@ constexpr Task tasks[] = {{"hellaswag", "data/hellaswag/hellaswag_val.jsonl", ru
                           {"winogrande", "data/winogrande/dev.jsonl", run_winogrande},
                           {"wikitext", "data/wikitext-2-raw/test.txt", run_wikitext},
                           {"perplexity", "", nullptr},
+                          {"divergence", "", nullptr},
                           {"speed", "", nullptr}};
 
 const Task& find_task(const std::string& name) {
@@ -106,6 +109,7 @@ class Bench {
     const std::string name = task.name;
     if (name == "speed") return run_speed();
     if (name == "perplexity") return run_perplexity();
+    if (name == "divergence") return run_divergence();
     const TaskResult result = with_progress(name, [&](const ShowProgress& progress) {
       return task.run(scorer(open_.num_experts_per_tok), data_file(task, options_.data), options_.limit, progress);
     });
@@ -128,6 +132,7 @@ class Bench {
   std::string missing(const Task& task) const {
     if (task.name == std::string("perplexity"))
       return run_settings(open_.folder) ? "" : "the model lies in no run's folder";
+    if (task.name == std::string("divergence")) return "it is about packed weights alone, and asked for by name";
     if (task.run == nullptr || fs::exists(task.data)) return "";
     return cat("no ", task.data, "; ", how_to_fetch(task));
   }
@@ -182,6 +187,20 @@ class Bench {
       json_["perplexity"]["by_effort"][effort.name] = perplexity_json(result);
   }
 
+  /// Of packed weights computed with as they are, from the same weights in exact arithmetic.
+  void run_divergence() {
+    const bool packed = std::ranges::any_of(open_.model.parameters(),
+                                            [&](const auto& named) { return open_.model.is_packed(named.first); });
+    if (!packed) usage_error(open_.folder.string(), ": has no packed weights, whose products could be inexact");
+    const Transformer exact = dequantized(open_.model, at::kFloat);
+    const DivergenceResult result = with_progress("divergence", [&](const ShowProgress& progress) {
+      return measure_divergence(open_.model, exact, *open_.tokenizer, options_.data,
+                                {0, line_end(), options_.separator}, options_.context, options_.limit, progress);
+    });
+    print(divergence_table(result));
+    json_["divergence"] = divergence_json(result);
+  }
+
   void run_speed() {
     SpeedOptions how{options_.prompt,        options_.generate, options_.depth, options_.repetitions, 0,
                      kv_type(options_.model)};
@@ -214,10 +233,14 @@ void check_options(const BenchOptions& options) {
   };
   const bool all = any("all"), file = !options.data.empty();
   const bool scores = all || any("hellaswag", "lambada", "winogrande", "wikitext");
-  refuse(scores || any("perplexity"), {"--data", "--batch-tokens"}, "benchmarks and perplexity");
-  refuse(scores, {"--limit"}, "hellaswag, lambada, winogrande and wikitext");
-  refuse(any("perplexity") && file, {"--stride", "--line-end", "--separator"}, "perplexity of a file, --data FILE");
-  refuse(scores || (any("perplexity") && file), {"--context"}, "benchmarks and perplexity of a file, --data FILE");
+  const bool divergence = any("divergence"), text = divergence || (any("perplexity") && file);
+  refuse(scores || divergence || any("perplexity"), {"--data"}, "benchmarks, perplexity and divergence");
+  refuse(scores || any("perplexity"), {"--batch-tokens"}, "benchmarks and perplexity");
+  refuse(scores || divergence, {"--limit"}, "hellaswag, lambada, winogrande, wikitext and divergence");
+  refuse(any("perplexity") && file, {"--stride"}, "perplexity of a file, --data FILE");
+  refuse(text, {"--line-end", "--separator"}, "perplexity and divergence of a file, --data FILE");
+  refuse(scores || text, {"--context"}, "benchmarks, and perplexity and divergence of a file, --data FILE");
+  if (divergence && !file) usage_error("divergence is measured over a text; name it with --data FILE");
   refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--depth", "--repetitions", "--kv-type"},
          "speed");
 }
@@ -300,7 +323,9 @@ void add_bench(CLI::App& program) {
   CLI::App* command = program.add_subcommand("bench", "measures a model: benchmark scores, perplexity, speed");
   const auto options = std::make_shared<BenchOptions>();
   options->command = command;
-  command->add_option("TASK", options->tasks, "hellaswag, lambada, winogrande, wikitext, perplexity, speed or all")
+  command
+      ->add_option("TASK", options->tasks,
+                   "hellaswag, lambada, winogrande, wikitext, perplexity, speed, divergence or all")
       ->required();
   options->model.auto_is_stored = true;
   add_model_options(*command, options->model);

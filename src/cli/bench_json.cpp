@@ -30,6 +30,14 @@ Json perplexity_json(const PerplexityResult& result) {
   return json;
 }
 
+Json divergence_json(const DivergenceResult& result) {
+  return {{"mean", result.mean},
+          {"largest", result.largest},
+          {"agreement", result.agreement},
+          {"tokens", result.tokens},
+          {"context", result.context}};
+}
+
 Json speed_json(const SpeedOptions& options, const SpeedResult& result) {
   const auto one = [](int64_t tokens, const Estimate& speed) {
     return Json{{"tokens", tokens},

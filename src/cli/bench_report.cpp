@@ -47,6 +47,13 @@ std::string perplexity_table(const ByEffort<PerplexityResult>& results) {
                                   source(one.file, one.file_sha256), "\n"));
 }
 
+std::string divergence_table(const DivergenceResult& result) {
+  Table table({"mean KL divergence", "largest", "same best token"});
+  table.add({cat(result.mean), cat(result.largest), fixed(100 * result.agreement, 2) + " %"});
+  return table.text() + faint(cat(grouped(result.tokens), " tokens in windows of ", result.context,
+                                  "; packed weights against the same weights in exact arithmetic, nats\n"));
+}
+
 std::string speed_table(const SpeedOptions& options, const ByEffort<SpeedResult>& results) {
   Table table({"effort", "test", "tokens/s", "deviation"});
   const auto add = [&](const Effort& effort, const std::string& test, const Estimate& speed) {

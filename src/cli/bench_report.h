@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "xinslm/eval/divergence.h"
 #include "xinslm/eval/perplexity.h"
 #include "xinslm/eval/speed.h"
 #include "xinslm/eval/task.h"
@@ -29,6 +30,7 @@ const Result& main_result(const ByEffort<Result>& results) {
 
 std::string task_table(const TaskResult& result);
 std::string perplexity_table(const ByEffort<PerplexityResult>& results);
+std::string divergence_table(const DivergenceResult& result);
 std::string speed_table(const SpeedOptions& options, const ByEffort<SpeedResult>& results);
 
 }  // namespace xinslm::cli

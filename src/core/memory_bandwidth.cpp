@@ -1,6 +1,5 @@
 #include "xinslm/core/memory_bandwidth.h"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -8,13 +7,11 @@
 #include <chrono>
 #include <cstdint>
 
-#include "xinslm/core/huge_pages.h"
-
 namespace xinslm {
 namespace {
 
-constexpr int64_t words = 64 << 20;
-constexpr int passes = 6;
+constexpr int passes = 4;
+constexpr int64_t least_words = 1 << 16;  // that make another thread worth while
 
 /// Several sums at once, so that additions do not wait for each other.
 uint64_t sum(const uint64_t* from, int64_t count) {
@@ -29,17 +26,20 @@ uint64_t sum(const uint64_t* from, int64_t count) {
 
 }  // namespace
 
-double measure_read_bandwidth() {
-  const at::Tensor buffer = empty_in_huge_pages({words}, at::kLong).fill_(1);
-  const auto* from = reinterpret_cast<const uint64_t*>(buffer.const_data_ptr<int64_t>());
+double measure_read_bandwidth(const std::vector<at::Tensor>& tensors) {
   std::atomic<uint64_t> total{0};  // keeps the reading from being optimised away
   double best = 0;
   for (int pass = 0; pass < passes; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    at::parallel_for(0, words, words / at::get_num_threads() / 4 + 1,
-                     [&](int64_t begin, int64_t end) { total += sum(from + begin, end - begin); });
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    best = std::max(best, static_cast<double>(words) * sizeof(uint64_t) / seconds);
+    double bytes = 0;
+    for (const at::Tensor& tensor : tensors) {
+      const auto* from = static_cast<const uint64_t*>(tensor.const_data_ptr());
+      const auto words = static_cast<int64_t>(tensor.nbytes() / sizeof(uint64_t));
+      at::parallel_for(0, words, least_words,
+                       [&](int64_t begin, int64_t end) { total += sum(from + begin, end - begin); });
+      bytes += static_cast<double>(tensor.nbytes());
+    }
+    best = std::max(best, bytes / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return total > 0 ? best : 0;
 }

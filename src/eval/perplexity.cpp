@@ -70,6 +70,13 @@ double PerplexityResult::bits_per_byte() const {
   return nll_sum / static_cast<double>(bytes) / std::numbers::ln2;
 }
 
+std::vector<TokenId> text_tokens(const Tokenizer& tokenizer, const std::filesystem::path& file,
+                                 const PerplexityOptions& options) {
+  Text text = read_text(tokenizer, corpus_of(file, options));
+  if (text.tokens.empty()) data_error(file.string(), ": has no text to score");
+  return std::move(text.tokens);
+}
+
 PerplexityResult measure_perplexity(const Scorer& scorer, const std::filesystem::path& file,
                                     const PerplexityOptions& options, const ShowProgress& progress) {
   const auto start = Clock::now();

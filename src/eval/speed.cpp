@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "xinslm/core/error.h"
+#include "xinslm/core/huge_pages.h"
 #include "xinslm/core/memory_bandwidth.h"
 #include "xinslm/core/random.h"
 #include "xinslm/model/decoder.h"
@@ -32,6 +33,29 @@ void check(const Transformer& model, const SpeedOptions& options) {
   within("depth and length together", options.depth + std::max(options.prompt_tokens, options.generate_tokens));
   if (options.prompt_tokens + options.generate_tokens == 0) usage_error("nothing to time: both lengths are 0");
   if (options.repetitions < 1) usage_error("repetitions is ", options.repetitions, "; it must be at least 1");
+}
+
+/// What lies in memory of the matrices that tokens read; experts that none has chosen yet do not.
+std::vector<at::Tensor> large_weights(const Transformer& model) {
+  std::vector<at::Tensor> weights;
+  const auto add = [&](const at::Tensor& weight) {
+    if (weight.defined() && weight.nbytes() >= huge_page_bytes) weights.push_back(weight);
+  };
+  const auto add_projection = [&](const Projection& matrix) {
+    add(matrix.packed ? matrix.packed->values() : matrix.weight);
+  };
+  const auto add_experts = [&](const std::shared_ptr<ExpertMatrices>& experts) {
+    for (int64_t expert = 0; experts && expert < experts->sizes()[0]; ++expert) {
+      if (experts->ready(expert)) weights.push_back(experts->rows16().values()[expert]);
+    }
+  };
+  add_projection(model.head());
+  for (const LayerWeights& layer : model.weights().layers) {
+    for (const Projection* matrix : {&layer.query, &layer.output, &layer.gate_up, &layer.down}) add_projection(*matrix);
+    add_experts(layer.gate_up_packed);
+    add_experts(layer.down_packed);
+  }
+  return weights;
 }
 
 class SpeedTest {
@@ -112,7 +136,6 @@ SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options,
   if (options.generate_tokens > 0) {
     const int64_t middle = options.depth + options.generate_tokens / 2;
     result.bytes_per_token = static_cast<double>(bytes_read_per_token(model, options.num_experts_per_tok, middle));
-    if (model.device().is_cpu()) result.read_bandwidth = measure_read_bandwidth();
   }
   const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
   int64_t done = 0;
@@ -126,7 +149,9 @@ SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options,
   };
   measure(options.prompt_tokens, prompt, [&](int64_t length) { return test.prompt(length); });
   measure(options.generate_tokens, generate, [&](int64_t length) { return test.generate(length); });
-  if (result.read_bandwidth > 0) result.read_bandwidth = std::max(result.read_bandwidth, measure_read_bandwidth());
+  if (options.generate_tokens > 0 && model.device().is_cpu()) {
+    result.read_bandwidth = measure_read_bandwidth(large_weights(model));
+  }
   result.prompt = estimate(prompt);
   result.generate = estimate(generate);
   return result;

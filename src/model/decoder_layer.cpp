@@ -69,9 +69,9 @@ void store_row(const float* x, const at::Tensor& stored, const at::Tensor& scale
     std::transform(x, x + width, reinterpret_cast<at::Half*>(to), [](float v) { return at::Half(v); });
   } else if (stored.scalar_type() == at::kChar) {
     const int64_t blocks = width / quant_block;
-    std::vector<int32_t> sums(static_cast<size_t>(blocks));  // of no use here
+    std::vector<DotStart> starts(static_cast<size_t>(blocks));  // of no use here
     packed_kernels().quantize(x, blocks, reinterpret_cast<int8_t*>(to), scales.data_ptr<float>() + row * blocks,
-                              sums.data());
+                              starts.data());
   } else {
     row_kernels().scale[element_of(stored)](x, 1.0f, to, width);
   }

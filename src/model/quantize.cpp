@@ -190,4 +190,25 @@ bool quantize_model(const fs::path& source, const fs::path& target, const Quanti
   return true;
 }
 
+Transformer dequantized(const Transformer& model, at::ScalarType type) {
+  Transformer exact(model.config(), model.device(), type);
+  for (const auto& [name, tensor] : model.parameters()) {
+    if (tensor.defined()) exact.set_parameter(name, tensor);
+  }
+  ModelWeights weights = model.weights();
+  for (const ParameterSlot& slot : parameter_layout(model.config(), weights)) {
+    if (slot.packed != nullptr && *slot.packed) exact.set_parameter(slot.name, (*slot.packed)->dequantize(type));
+  }
+  for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
+    const auto set = [&](const std::shared_ptr<ExpertMatrices>& packed, const char* name) {
+      if (!packed) return;
+      exact.set_parameter(cat("model.layers.", layer, ".mlp.experts.", name),
+                          packed->source().dequantize(type).transpose(1, 2).contiguous());
+    };
+    set(weights.layers[layer].gate_up_packed, "gate_up_proj");
+    set(weights.layers[layer].down_packed, "down_proj");
+  }
+  return exact;
+}
+
 }  // namespace xinslm

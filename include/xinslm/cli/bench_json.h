@@ -2,6 +2,7 @@
 #include <string>
 
 #include "xinslm/core/json.h"
+#include "xinslm/eval/divergence.h"
 #include "xinslm/eval/perplexity.h"
 #include "xinslm/eval/speed.h"
 #include "xinslm/eval/task.h"
@@ -13,6 +14,9 @@ Json task_json(const TaskResult& result);
 
 /// nll_sum, tokens, words, bytes, perplexity, word_perplexity, bits_per_byte, and how they were measured.
 Json perplexity_json(const PerplexityResult& result);
+
+/// mean, largest, agreement, tokens, context.
+Json divergence_json(const DivergenceResult& result);
 
 /// Mean, deviation and count of each speed.
 Json speed_json(const SpeedOptions& options, const SpeedResult& result);

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "xinslm/config/settings.h"
 #include "xinslm/eval/scorer.h"
@@ -29,6 +30,10 @@ struct PerplexityOptions {
   std::string line_end;                     ///< replaces every end of line of a text file, for example " <eos> "
   std::string separator = "<|endoftext|>";  ///< line between documents of a text file
 };
+
+/// The tokens of a file, as measure_perplexity() scores them. @throws Error(data) when it is missing or without text
+std::vector<TokenId> text_tokens(const Tokenizer& tokenizer, const std::filesystem::path& file,
+                                 const PerplexityOptions& options);
 
 /// Scores every token of a file once: text, JSON lines or either in gzip, read as training reads it. Documents are
 /// joined by the end-of-text token, which also stands in front of the first.

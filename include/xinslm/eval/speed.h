@@ -21,7 +21,7 @@ struct SpeedResult {
   Estimate prompt;    ///< tokens a second over the repetitions, of a prompt computed at once; count 0 = not asked for
   Estimate generate;  ///< tokens a second, one after the other, the choice of the token included
   double bytes_per_token = 0;  ///< weights, and keys and values in the middle of the run, that generation reads
-  double read_bandwidth = 0;   ///< bytes a second that the memory gave before and after; on the processor, else 0
+  double read_bandwidth = 0;   ///< bytes a second that large weights were read with afterwards; 0 but on the processor
 
   /// Bytes a second that generation read, as a share of what the memory gives; 0 where that was not measured.
   double bus_share() const;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "xinslm/model/transformer.h"
 #include "xinslm/quant/mxfp4.h"
 #include "xinslm/quant/quant_error.h"
 
@@ -42,5 +43,8 @@ struct QuantizedTensorReport {
 bool quantize_model(const std::filesystem::path& source, const std::filesystem::path& target,
                     const QuantizeOptions& options,
                     const std::function<bool(const QuantizedTensorReport&, double share)>& done);
+
+/// The model with every packed matrix decoded: the same weights in exact arithmetic.
+Transformer dequantized(const Transformer& model, at::ScalarType type);
 
 }  // namespace xinslm

@@ -54,22 +54,22 @@ at::Tensor linear_forward(const at::Tensor& x, const Packed& weight, const at::T
 QuantizedBuffer::QuantizedBuffer(int64_t rows, int64_t width)
     : blocks_(width / block),
       codes_(std::make_unique_for_overwrite<int8_t[]>(static_cast<size_t>(rows * width))),
-      scales_(std::make_unique_for_overwrite<float[]>(static_cast<size_t>(rows * blocks_))),
-      sums_(std::make_unique_for_overwrite<int32_t[]>(static_cast<size_t>(rows * blocks_))) {}
+      scales_(std::make_unique_for_overwrite<float[]>(static_cast<size_t>((rows + 1) * blocks_))),
+      starts_(std::make_unique_for_overwrite<DotStart[]>(static_cast<size_t>((rows + 1) * blocks_))) {}
 
 QuantizedRows QuantizedBuffer::rows(int64_t first) const {
-  return {codes_.get() + first * blocks_ * block, scales_.get() + first * blocks_, sums_.get() + first * blocks_};
+  return {codes_.get() + first * blocks_ * block, scales_.get() + first * blocks_, starts_.get() + first * blocks_};
 }
 
 void QuantizedBuffer::write(int64_t row, int64_t first, int64_t count, const float* x) {
   const int64_t place = row * blocks_ + first;
-  packed_kernels().quantize(x, count, codes_.get() + place * block, scales_.get() + place, sums_.get() + place);
+  packed_kernels().quantize(x, count, codes_.get() + place * block, scales_.get() + place, starts_.get() + place);
 }
 
 void QuantizedBuffer::copy(int64_t row, const QuantizedBuffer& from, int64_t source) {
   std::copy_n(from.codes_.get() + source * blocks_ * block, blocks_ * block, codes_.get() + row * blocks_ * block);
   std::copy_n(from.scales_.get() + source * blocks_, blocks_, scales_.get() + row * blocks_);
-  std::copy_n(from.sums_.get() + source * blocks_, blocks_, sums_.get() + row * blocks_);
+  std::copy_n(from.starts_.get() + source * blocks_, blocks_, starts_.get() + row * blocks_);
 }
 
 void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, const QuantizedRows& x, int64_t count,

@@ -24,9 +24,10 @@ class QuantizedBuffer {
 
  private:
   int64_t blocks_;
-  std::unique_ptr<int8_t[]> codes_;  // [rows, width]
-  std::unique_ptr<float[]> scales_;  // [rows, blocks]
-  std::unique_ptr<int32_t[]> sums_;  // [rows, blocks]
+  // With a row more than there are: products read one beyond.
+  std::unique_ptr<int8_t[]> codes_;     // [rows, width]
+  std::unique_ptr<float[]> scales_;     // [rows, blocks]
+  std::unique_ptr<DotStart[]> starts_;  // [rows, blocks]
 };
 
 /// Rows [16 * group, 16 * group + 16) of one matrix of a packed tensor in layout rows16, times `count` rows of x.

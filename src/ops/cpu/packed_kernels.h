@@ -3,11 +3,17 @@
 
 namespace xinslm {
 
+/// Where the sum of a block's products starts, for each kind of weights: what the weights' offset adds is taken off
+/// beforehand. Zeros where the instruction set needs no offset.
+struct DotStart {
+  int32_t fp4, q8;
+};
+
 /// Activations in 8 bits: rows of blocks of 32 codes with one scale, value = code * scale. Dense, row-major.
 struct QuantizedRows {
-  const int8_t* codes;  // [rows, blocks * 32], from -127 to 127
-  const float* scales;  // [rows, blocks]
-  const int32_t* sums;  // [rows, blocks] sum of a block's codes
+  const int8_t* codes;     // [rows, blocks * 32], from -127 to 127
+  const float* scales;     // [rows, blocks]
+  const DotStart* starts;  // [rows, blocks]
 };
 
 /// Products of 8-bit activations with packed weights of layout rows16 (quant/packed_tensor.h): 16 rows of a weight
@@ -15,8 +21,9 @@ struct QuantizedRows {
 /// order of the columns; so the result does not depend on the number of rows computed together.
 struct PackedKernels {
   /// Largest error of a value is half its block's scale = amax / 254. x [blocks * 32] finite.
-  void (*quantize)(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums);
+  void (*quantize)(const float* x, int64_t blocks, int8_t* codes, float* scales, DotStart* starts);
 
+  /// Reads one row beyond the last, whatever it holds.
   /// out [rows, 16] (rows out_stride apart) = x * weights^T.
   /// @param values  [blocks, 4, 16, 4] bytes of two codes each
   /// @param scales  [blocks, 16] E8M0 exponents; 0 counts as zero

@@ -12,7 +12,7 @@ constexpr int vector_bytes = group_rows * row_bytes;
 /// Activation rows that one pass over the weights serves: their sums and the decoded block fill the registers.
 constexpr int tile_rows = lanes == 16 ? 16 : 4;
 
-void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums) {
+void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, DotStart* starts) {
   for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
     Vec largest = {};
     XINSLM_UNROLL
@@ -31,7 +31,8 @@ void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int3
       total += code;
       store_bytes(codes + i, code);
     }
-    sums[b] = static_cast<int32_t>(sum(__builtin_convertvector(total, Vec)));  // small enough to be exact
+    const auto whole = static_cast<int32_t>(sum(__builtin_convertvector(total, Vec)));  // small enough to be exact
+    starts[b] = {-dot_offset_fp4 * whole, -dot_offset_q8 * whole};
   }
 }
 
@@ -39,8 +40,8 @@ void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int3
 struct Mxfp4Weights {
   using Scale = uint8_t;
   static constexpr int block_bytes = 4 * vector_bytes;
-  static constexpr int32_t offset = dot_offset_fp4;
 
+  static XINSLM_INLINE int32_t start(const DotStart& of) { return of.fp4; }
   static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
     return dot_fp4(start, weights, x);
   }
@@ -54,20 +55,14 @@ struct Mxfp4Weights {
     }
   }
   /// Half of 2^(scale - 127), since the decoded values are doubled.
-  static XINSLM_INLINE Vec scale(const uint8_t* scales) {
-    uint8_t part[lanes];
-    __builtin_memcpy(part, scales, sizeof part);
-    IntVec exponent;
-    widen(part, exponent);
-    return bits_as<Vec>(exponent << 23) * 0.5f;
-  }
+  static XINSLM_INLINE Vec scale(const uint8_t* scales) { return bits_as<Vec>(widened(scales) << 23) * 0.5f; }
 };
 
 struct Q8Weights {
   using Scale = float;
   static constexpr int block_bytes = 8 * vector_bytes;
-  static constexpr int32_t offset = dot_offset_q8;
 
+  static XINSLM_INLINE int32_t start(const DotStart& of) { return of.q8; }
   static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
     return dot_q8(start, weights, x);
   }
@@ -79,12 +74,10 @@ struct Q8Weights {
   static XINSLM_INLINE Vec scale(const float* scales) { return load(scales); }
 };
 
-/// `rows` rows from `row` on; where fewer than that remain the last one is computed anew and dropped.
+/// `rows` rows from `row` on, the first `height` of which are wanted.
 template <class Weights, int rows>
 void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
-                   int64_t row, int64_t remaining, float* out, int64_t out_stride) {
-  int64_t places[rows];
-  for (int r = 0; r < rows; ++r) places[r] = (row + smaller<int64_t>(r, remaining - 1)) * blocks;
+                   int64_t row, int64_t height, float* out, int64_t out_stride) {
   for (int first = 0; first < group_rows; first += lanes) {
     Vec result[rows];
     XINSLM_UNROLL_16
@@ -95,14 +88,15 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
       const Vec scale = Weights::scale(scales + b * group_rows + first);
       XINSLM_UNROLL_16
       for (int r = 0; r < rows; ++r) {
-        const int64_t place = places[r] + b;
-        const IntVec sum = Weights::dot(all_int(-Weights::offset * x.sums[place]), weights, x.codes + place * block);
+        const int64_t place = (row + r) * blocks + b;
+        const IntVec start = all_int(Weights::start(x.starts[place]));
+        const IntVec sum = Weights::dot(start, weights, x.codes + place * block);
         result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[place]);
       }
     }
     XINSLM_UNROLL_16
     for (int r = 0; r < rows; ++r) {
-      if (r < remaining) store(out + (row + r) * out_stride + first, result[r]);
+      if (r < height) store(out + (row + r) * out_stride + first, result[r]);
     }
   }
 }
