@@ -4,11 +4,11 @@
 
 namespace xinslm {
 
-/// Instruction sets our kernels are compiled for, each including those before it. On processors that are not x86 there
-/// is only `scalar`, which there means what every processor of the kind has (NEON on arm64).
-enum class Isa { scalar, avx2, avx512, avx512_bf16 };
+/// Instruction sets our kernels are compiled for: those of x86, each including the ones before it, and those of arm64,
+/// likewise. `scalar` is what every processor of the kind has; on arm64 that is NEON.
+enum class Isa { scalar, avx2, avx512, avx512_bf16, amx, neon_dotprod, neon_i8mm };
 
-/// "scalar", "avx2", "avx512" or "avx512_bf16".
+/// The enumerator's name.
 std::string isa_name(Isa isa);
 
 /// What this processor and its operating system can run, from the least to the most.

@@ -30,7 +30,29 @@
       case Isa::avx512:                     \
         return avx512::name;                \
       case Isa::avx512_bf16:                \
+      case Isa::amx: /* tile_kernels.h */   \
         return avx512_bf16::name;           \
+      default:                              \
+        return scalar::name;                \
+    }                                       \
+  }
+#elif defined(__aarch64__)
+#define XINSLM_DECLARE_KERNELS(Table, name) \
+  namespace scalar {                        \
+  extern const Table name;                  \
+  }                                         \
+  namespace neon_dotprod {                  \
+  extern const Table name;                  \
+  }                                         \
+  namespace neon_i8mm {                     \
+  extern const Table name;                  \
+  }                                         \
+  inline const Table& name() {              \
+    switch (active_isa()) {                 \
+      case Isa::neon_dotprod:               \
+        return neon_dotprod::name;          \
+      case Isa::neon_i8mm:                  \
+        return neon_i8mm::name;             \
       default:                              \
         return scalar::name;                \
     }                                       \

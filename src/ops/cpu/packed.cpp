@@ -8,6 +8,7 @@
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/moe_kernels.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/tile_kernels.h"
 
 namespace xinslm::cpu {
 namespace {
@@ -55,41 +56,61 @@ QuantizedBuffer::QuantizedBuffer(int64_t rows, int64_t width)
     : blocks_(width / block),
       codes_(std::make_unique_for_overwrite<int8_t[]>(static_cast<size_t>(rows * width))),
       scales_(std::make_unique_for_overwrite<float[]>(static_cast<size_t>((rows + 1) * blocks_))),
-      starts_(std::make_unique_for_overwrite<DotStart[]>(static_cast<size_t>((rows + 1) * blocks_))) {}
+      starts_(std::make_unique_for_overwrite<DotStart[]>(static_cast<size_t>((rows + 1) * blocks_))) {
+  if (tile_kernels() && rows >= TileKernels::least_rows) {
+    rounded_ =
+        std::make_unique_for_overwrite<uint16_t[]>(static_cast<size_t>((rows + TileKernels::whole_rows - 1) * width));
+  }
+}
 
-QuantizedRows QuantizedBuffer::rows(int64_t first) const {
-  return {codes_.get() + first * blocks_ * block, scales_.get() + first * blocks_, starts_.get() + first * blocks_};
+ActivationRows QuantizedBuffer::rows(int64_t first) const {
+  return {{codes_.get() + first * blocks_ * block, scales_.get() + first * blocks_, starts_.get() + first * blocks_},
+          rounded_ ? rounded_.get() + first * blocks_ * block : nullptr};
 }
 
 void QuantizedBuffer::write(int64_t row, int64_t first, int64_t count, const float* x) {
   const int64_t place = row * blocks_ + first;
   packed_kernels().quantize(x, count, codes_.get() + place * block, scales_.get() + place, starts_.get() + place);
+  if (rounded_) tile_kernels()->round(x, count * block, rounded_.get() + place * block);
 }
 
 void QuantizedBuffer::copy(int64_t row, const QuantizedBuffer& from, int64_t source) {
   std::copy_n(from.codes_.get() + source * blocks_ * block, blocks_ * block, codes_.get() + row * blocks_ * block);
   std::copy_n(from.scales_.get() + source * blocks_, blocks_, scales_.get() + row * blocks_);
   std::copy_n(from.starts_.get() + source * blocks_, blocks_, starts_.get() + row * blocks_);
+  if (rounded_ && from.rounded_) {
+    std::copy_n(from.rounded_.get() + source * blocks_ * block, blocks_ * block,
+                rounded_.get() + row * blocks_ * block);
+  }
 }
 
-void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, const QuantizedRows& x, int64_t count,
+void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, const ActivationRows& x, int64_t count,
                     float* out, int64_t out_stride) {
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
-  packed_kernels().mxfp4(weight.values().const_data_ptr<uint8_t>() + place * group_rows * block / 2,
-                         weight.scales().const_data_ptr<uint8_t>() + place * group_rows, blocks, x, count, out,
-                         out_stride);
+  const auto* values = weight.values().const_data_ptr<uint8_t>() + place * group_rows * block / 2;
+  const auto* scales = weight.scales().const_data_ptr<uint8_t>() + place * group_rows;
+  if (x.rounded && count >= TileKernels::least_rows) {
+    tile_kernels()->mxfp4(values, scales, blocks, x.rounded, count, out, out_stride);
+  } else {
+    packed_kernels().mxfp4(values, scales, blocks, x.quantized, count, out, out_stride);
+  }
 }
 
-void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const QuantizedRows& x, int64_t count,
+void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const ActivationRows& x, int64_t count,
                     float* out, int64_t out_stride) {
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
-  packed_kernels().q8(weight.values().const_data_ptr<uint8_t>() + place * group_rows * block,
-                      weight.scales().const_data_ptr<float>() + place * group_rows, blocks, x, count, out, out_stride);
+  const auto* values = weight.values().const_data_ptr<uint8_t>() + place * group_rows * block;
+  const auto* scales = weight.scales().const_data_ptr<float>() + place * group_rows;
+  if (x.rounded && count >= TileKernels::least_rows) {
+    tile_kernels()->q8(values, scales, blocks, x.rounded, count, out, out_stride);
+  } else {
+    packed_kernels().q8(values, scales, blocks, x.quantized, count, out, out_stride);
+  }
 }
 
-void gate_up_unit(const PackedExpertWeights& experts, int64_t expert, int64_t unit, const QuantizedRows& x,
+void gate_up_unit(const PackedExpertWeights& experts, int64_t expert, int64_t unit, const ActivationRows& x,
                   int64_t count, double swiglu_limit, float* scratch, float* act) {
   constexpr int64_t rows = 2 * unit_columns, groups = rows / group_rows;
   for (int64_t i = 0; i < groups; ++i) {

@@ -10,7 +10,11 @@ constexpr int row_bytes = 4;    // neighbouring columns of one row in a vector o
 constexpr int vector_bytes = group_rows * row_bytes;
 
 /// Activation rows that one pass over the weights serves: their sums and the decoded block fill the registers.
+#ifdef __aarch64__
+constexpr int tile_rows = 8;
+#else
 constexpr int tile_rows = lanes == 16 ? 16 : 4;
+#endif
 
 void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, DotStart* starts) {
   for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
@@ -86,12 +90,28 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
       ByteVec weights[8];
       Weights::decode(values + b * Weights::block_bytes, first, weights);
       const Vec scale = Weights::scale(scales + b * group_rows + first);
+      const auto add = [&](int r, IntVec sum) __attribute__((always_inline)) {
+        result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[(row + r) * blocks + b]);
+      };
+#ifdef __ARM_FEATURE_MATMUL_INT8
+      if constexpr (rows > 1) {
+        pair_up(weights);
+        XINSLM_UNROLL_16
+        for (int r = 0; r < rows; r += 2) {
+          const int8_t* codes = x.codes + ((row + r) * blocks + b) * block;
+          IntVec sums[2];
+          dot_pairs(weights, codes, codes + blocks * block, sums);
+          add(r, sums[0]);
+          add(r + 1, sums[1]);
+        }
+        continue;
+      }
+#endif
       XINSLM_UNROLL_16
       for (int r = 0; r < rows; ++r) {
         const int64_t place = (row + r) * blocks + b;
         const IntVec start = all_int(Weights::start(x.starts[place]));
-        const IntVec sum = Weights::dot(start, weights, x.codes + place * block);
-        result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[place]);
+        add(r, Weights::dot(start, weights, x.codes + place * block));
       }
     }
     XINSLM_UNROLL_16
@@ -115,10 +135,11 @@ void multiply(const uint8_t* values, const typename Weights::Scale* scales, int6
       run(multiply_rows<Weights, 2>);
     } else if (height <= 4) {
       run(multiply_rows<Weights, 4>);
-    } else if constexpr (tile_rows == 16) {
-      constexpr decltype(&multiply_rows<Weights, 16>) even[] = {multiply_rows<Weights, 6>,  multiply_rows<Weights, 8>,
-                                                                multiply_rows<Weights, 10>, multiply_rows<Weights, 12>,
-                                                                multiply_rows<Weights, 14>, multiply_rows<Weights, 16>};
+    } else if constexpr (tile_rows > 4) {
+      constexpr decltype(&multiply_rows<Weights, 8>) even[] = {
+          multiply_rows<Weights, 6>,  multiply_rows<Weights, 8>,  multiply_rows<Weights, 10>,
+          multiply_rows<Weights, 12>, multiply_rows<Weights, 14>, multiply_rows<Weights, 16>,
+      };
       run(even[(height + 1) / 2 - 3]);
     }
   }

@@ -1,0 +1,113 @@
+#pragma once
+// Dot products of bytes on x86, for packed_dot.h, which includes it.
+#include "ops/cpu/isa/packed_dot.h"
+
+namespace xinslm::XINSLM_ISA {
+
+// The processor multiplies unsigned bytes by signed ones. Weights become unsigned by an offset, which is taken off
+// again through the sum of the activations. Without VNNI sums of two products are cut to 16 bits, too few for 8-bit
+// weights with an offset: there the activations take over the weights' signs.
+#if defined(__AVX512VNNI__)
+constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 128;
+#else
+constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 0;
+#endif
+
+/// Twice the values of FP4's codes 0 to 15, and 12.
+constexpr uint8_t fp4_values[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+struct Fp4Table {  // once for each 16 bytes of a vector
+  uint8_t bytes[4 * lanes];
+  constexpr Fp4Table() : bytes() {
+    for (int i = 0; i < 4 * lanes; ++i) bytes[i] = fp4_values[i % 16];
+  }
+};
+constexpr Fp4Table fp4_table;
+
+XINSLM_INLINE ByteVec look_up_fp4(ByteVec codes) {
+#if defined(__AVX512F__)
+  return bits_as<ByteVec>(_mm512_shuffle_epi8(bits_as<__m512i>(load_bytes(fp4_table.bytes)), bits_as<__m512i>(codes)));
+#else
+  return bits_as<ByteVec>(_mm256_shuffle_epi8(bits_as<__m256i>(load_bytes(fp4_table.bytes)), bits_as<__m256i>(codes)));
+#endif
+}
+XINSLM_INLINE ByteVec fp4_of_low_nibbles(ByteVec pairs) {
+  return look_up_fp4(pairs & 15);
+}
+XINSLM_INLINE ByteVec fp4_of_high_nibbles(ByteVec pairs) {
+  return look_up_fp4(bits_as<ByteVec>(bits_as<WordVec>(pairs) >> 4) & 15);
+}
+XINSLM_INLINE ByteVec q8_bytes(ByteVec stored) {
+#if defined(__AVX512VNNI__)
+  return stored;
+#else
+  return stored ^ 0x80;
+#endif
+}
+
+XINSLM_INLINE int32_t four_bytes(const int8_t* x) {
+  int32_t word;
+  __builtin_memcpy(&word, x, sizeof word);
+  return word;
+}
+
+#if defined(__AVX512F__)
+using Native = __m512i;
+XINSLM_INLINE Native four_everywhere(const int8_t* x) {
+  return _mm512_set1_epi32(four_bytes(x));
+}
+/// Products of unsigned and signed bytes, sums of four added to `sum`.
+XINSLM_INLINE Native add_dots(Native sum, Native weights, Native x) {
+#if defined(__AVX512VNNI__)
+  return _mm512_dpbusd_epi32(sum, weights, x);
+#else
+  const Native pairs = _mm512_maddubs_epi16(weights, x);
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#endif
+}
+XINSLM_INLINE Native size_of(Native weights) {
+  return _mm512_abs_epi8(weights);
+}
+XINSLM_INLINE Native with_signs_of(Native x, Native weights) {
+  return _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(weights), _mm512_setzero_si512(), x);
+}
+#else
+using Native = __m256i;
+XINSLM_INLINE Native four_everywhere(const int8_t* x) {
+  return _mm256_set1_epi32(four_bytes(x));
+}
+XINSLM_INLINE Native add_dots(Native sum, Native weights, Native x) {
+  const Native pairs = _mm256_maddubs_epi16(weights, x);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+XINSLM_INLINE Native size_of(Native weights) {
+  return _mm256_abs_epi8(weights);
+}
+XINSLM_INLINE Native with_signs_of(Native x, Native weights) {
+  return _mm256_sign_epi8(x, weights);
+}
+#endif
+
+/// start + the dot products of each row's 32 weights with x [32].
+XINSLM_INLINE IntVec dot_fp4(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+  Native sum = bits_as<Native>(start);
+  XINSLM_UNROLL
+  for (int q = 0; q < 8; ++q) sum = add_dots(sum, bits_as<Native>(weights[q]), four_everywhere(x + 4 * q));
+  return bits_as<IntVec>(sum);
+}
+
+XINSLM_INLINE IntVec dot_q8(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+#if defined(__AVX512VNNI__)
+  return dot_fp4(start, weights, x);
+#else
+  Native sum = bits_as<Native>(start);
+  XINSLM_UNROLL
+  for (int q = 0; q < 8; ++q) {
+    const Native w = bits_as<Native>(weights[q]);
+    sum = add_dots(sum, size_of(w), with_signs_of(four_everywhere(x + 4 * q), w));
+  }
+  return bits_as<IntVec>(sum);
+#endif
+}
+
+}  // namespace xinslm::XINSLM_ISA
