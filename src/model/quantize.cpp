@@ -175,9 +175,13 @@ bool quantize_model(const fs::path& source, const fs::path& target, const Quanti
               if (!done(report, static_cast<double>(++finished) / static_cast<double>(count))) throw Stopped();
             }));
   for (const auto& [name, tensor] : weights) {
-    if (name.ends_with(blocks_suffix)) usage_error(source.string(), ": is in MXFP4 already");
     count += plan.encodes(name);
-    plan.add(name, tensor);
+    plan.add(name, tensor);  // what is packed already stays as it is
+  }
+  if (count == 0) {
+    usage_error(source.string(), ": nothing is left to quantise: its experts are in MXFP4 already",
+                options.dense == DenseForm::q8 ? ", its other matrices in 8 bits"
+                                               : "; --dense q8 takes the other matrices to 8 bits");
   }
   AtomicDirectory folder(target);
   try {
