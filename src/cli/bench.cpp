@@ -10,6 +10,7 @@
 #include "config/nearest.h"
 #include "xinslm/cli/bench_json.h"
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/render.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
@@ -119,7 +120,9 @@ class Bench {
 
   /// The keys of a single result stand at the top level, where scripts look for them.
   void finish() {
+    print(faint(peak_memory_text()));
     if (options_.json.empty()) return;
+    json_["peak_memory"] = peak_memory();
     if (options_.tasks.size() == 1 && json_.contains(options_.tasks[0])) {
       const Json only = json_[options_.tasks[0]];
       json_.erase(options_.tasks[0]);
@@ -160,9 +163,9 @@ class Bench {
     return all;
   }
 
-  PerplexityResult perplexity(int64_t experts, const std::string& line_end) {
-    return with_progress("perplexity", [&](const ShowProgress& progress) {
-      const Scorer scored = scorer(experts);
+  PerplexityResult perplexity(const Effort& effort, const std::string& line_end) {
+    return with_progress("perplexity, " + effort.name, [&](const ShowProgress& progress) {
+      const Scorer scored = scorer(effort.experts);
       if (options_.data.empty()) return measure_run_perplexity(scored, needed_run_settings(open_.folder), progress);
       return measure_perplexity(scored, options_.data, {options_.stride, line_end, options_.separator}, progress);
     });
@@ -180,7 +183,7 @@ class Bench {
   void run_perplexity() {
     ByEffort<PerplexityResult> results;
     const std::string ends = line_end();
-    for (const Effort& effort : efforts()) results.emplace_back(effort, perplexity(effort.experts, ends));
+    for (const Effort& effort : efforts()) results.emplace_back(effort, perplexity(effort, ends));
     print(perplexity_table(results));
     json_["perplexity"] = perplexity_json(main_result(results));
     for (const auto& [effort, result] : results)
@@ -207,7 +210,7 @@ class Bench {
     ByEffort<SpeedResult> results;
     for (const Effort& effort : efforts()) {
       how.num_experts_per_tok = effort.experts;
-      results.emplace_back(effort, with_progress("speed", [&](const ShowProgress& progress) {
+      results.emplace_back(effort, with_progress("speed, " + effort.name, [&](const ShowProgress& progress) {
                              return measure_speed(open_.model, how, progress);
                            }));
     }

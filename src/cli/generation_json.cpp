@@ -4,6 +4,7 @@
 
 #include "xinslm/cli/render.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/machine.h"
 
 namespace xinslm::cli {
 namespace {
@@ -47,7 +48,7 @@ Json generation_json(const GenerateResult& result, const Tokenizer& tokenizer) {
 }
 
 Json infer_json(const OpenModel& open, uint64_t seed, const Json& samples) {
-  Json json = {{"model", open.folder.string()}, {"seed", seed}};
+  Json json = {{"model", open.folder.string()}, {"seed", seed}, {"peak_memory", peak_memory()}};
   if (!samples.empty()) json.update(samples.front());
   if (samples.size() > 1) json["samples"] = samples;
   return json;
@@ -67,6 +68,7 @@ std::string speed_line(const GenerateResult& result) {
       cat(computed, " prompt tokens at ", fixed(result.prompt_tokens_per_second(), 0), " tokens/s, ",
           result.tokens.size(), " generated at ", fixed(result.generate_tokens_per_second(), 1), " tokens/s");
   if (result.reused_tokens > 0) line += cat("; ", result.reused_tokens, " taken from the cache");
+  line += "; " + peak_memory_text();
   if (result.finish_reason == "context") line += "; the model's length is used up";
   return line;
 }

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/machine.h"
@@ -50,7 +51,7 @@ void init(const Flags& flags) {
   if (model.eos_token_id < 0) model.eos_token_id = tokenizer->end_of_text();
   configure_threads(0);
   write_random_model(flags.out, model, *tokenizer, flags.packed, flags.seed);
-  std::cout << "written: " << flags.out << "\n";
+  std::cout << "written: " << flags.out << "; " << peak_memory_text() << "\n";
 }
 
 }  // namespace

@@ -115,6 +115,7 @@ void quantize(Flags flags) {
   if (!flags.json.empty()) write_json_output(flags.json, dump_json(report_json(flags, reports, found), 2));
   if (flags.json == "-") return;
   print_reports(reports);
+  std::cout << peak_memory_text() << "\n";
   if (!flags.eval.empty()) {
     std::cout << "perplexity of " << flags.eval << ": " << fixed(found.before, 4) << " before, "
               << fixed(found.after, 4) << " after (" << fixed(100 * (found.after / found.before - 1), 2) << " %)\n";

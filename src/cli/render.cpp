@@ -8,6 +8,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "xinslm/core/machine.h"
 #include "xinslm/core/utf8.h"
 
 namespace xinslm::cli {
@@ -51,6 +52,10 @@ std::string fixed(double value, int decimals) {
   std::ostringstream out;
   out << std::fixed << std::setprecision(decimals) << value;
   return out.str();
+}
+
+std::string peak_memory_text() {
+  return "peak memory " + fixed(static_cast<double>(peak_memory()) / (1 << 30), 2) + " GiB";
 }
 
 std::string grouped(int64_t value) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/render.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/log.h"
 #include "xinslm/data/corpus.h"
@@ -67,7 +68,8 @@ void train(TrainFlags flags) {
   fs::create_directories(out, problem);
   if (problem) data_error(out.string(), ": cannot create the folder: ", problem.message());
   tokenizer->save(out);
-  log::info(cat(out.string(), ": a ", flags.type, " tokenizer of ", tokenizer->vocab_size(), " tokens"));
+  log::info(cat(out.string(), ": a ", flags.type, " tokenizer of ", tokenizer->vocab_size(), " tokens; ",
+                peak_memory_text()));
 }
 
 std::string standard_input() {

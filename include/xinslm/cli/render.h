@@ -18,6 +18,9 @@ std::string fixed(double value, int decimals);
 /// Whole numbers in groups of three: 1,234,567.
 std::string grouped(int64_t value);
 
+/// "peak memory 1.25 GiB": the most this process has held so far.
+std::string peak_memory_text();
+
 /// A table whose columns line up: first column to the left, the others to the right.
 class Table {
  public:
