@@ -6,6 +6,7 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/product.h"
 #include "ops/cpu/row_kernels.h"
 
 namespace xinslm {
@@ -16,8 +17,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 /// [N, In] -> [N, Out], dense, the bias added in float32.
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const at::Tensor y = at::mm(x, weight.t());
+at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const at::Tensor y = product(x, weight.t());
   if (!bias.defined()) return y;
   const at::Tensor shift = bias.to(at::kFloat).contiguous();
   const int64_t rows = y.size(0), width = y.size(1);
@@ -46,7 +47,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     context->save_for_backward({x, weight});
     context->saved_data["wants"] = std::vector<bool>{x.requires_grad(), weight.requires_grad(), needs_gradient(shift)};
     if (shift.defined()) context->saved_data["bias_type"] = shift.scalar_type();
-    return product(x, weight, shift);
+    return affine(x, weight, shift);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
@@ -54,8 +55,8 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const auto wants = context->saved_data["wants"].toBoolList();
     const at::Tensor grad = grads[0].contiguous();
     variable_list result(3);
-    if (wants[0]) result[0] = at::mm(grad, saved[1]);
-    if (wants[1]) result[1] = at::mm(grad.t(), saved[0]);
+    if (wants[0]) result[0] = product(grad, saved[1]);
+    if (wants[1]) result[1] = product(grad.t(), saved[0]);
     if (wants[2]) result[2] = sum_of_rows(grad).to(context->saved_data["bias_type"].toScalarType());
     return result;
   }
@@ -76,7 +77,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).contiguous();
   const bool needs = needs_gradient(x) || needs_gradient(weight) || needs_gradient(bias);
   const at::Tensor y = at::GradMode::is_enabled() && needs ? LinearFunction::apply(rows, weight, optional_of(bias))
-                                                           : product(rows, weight, bias);
+                                                           : affine(rows, weight, bias);
   return y.view(sizes);
 }
 
