@@ -43,6 +43,7 @@ struct DataSettings {
   std::string cache_dir;
   bool shuffle = true;
   bool document_attention = false;
+  bool whole_documents = false;
   int64_t builtin_documents = 20000;
   int64_t max_bytes = 0;
   int64_t num_workers = 0;
@@ -62,6 +63,9 @@ struct DataSettings {
     field("cache_dir", cache_dir, anything(), "folder for tokenised text; empty = the user's cache folder");
     field("shuffle", shuffle, anything(), "new order of the documents in every epoch");
     field("document_attention", document_attention, anything(), "attention stays inside one document");
+    field("whole_documents", whole_documents, anything(),
+          "documents that fit into a sequence are not cut; a few places stay empty. Otherwise they follow each other "
+          "without a gap and the end of a sequence cuts them");
     field("builtin_documents", builtin_documents, at_least(10), "stories the built-in corpus generates");
     field("max_bytes", max_bytes, at_least(0), "text read for training, in bytes; 0 = all");
     field("num_workers", num_workers, between(0, 1024), "threads that tokenise; 0 = one per core",
@@ -181,7 +185,7 @@ struct TrainingSettings {
   }
 };
 
-/// Read so that older files load; asking for quantisation is an error in this version.
+/// What becomes of the finished model, and what quantisation-aware training rounds to.
 struct QuantizationSettings {
   bool enable_quantization = false;
   int64_t bits = 4;
