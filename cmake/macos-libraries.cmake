@@ -34,6 +34,7 @@ macos_library(spdlog::spdlog INCLUDE spdlog/include fmtlib/include DEFINE SPDLOG
 macos_library(yaml-cpp::yaml-cpp INCLUDE yaml-cpp/include GLOB yaml-cpp/src/*.cpp)
 macos_library(GTest::gtest_main INCLUDE googletest/googletest/include googletest/googletest
               GLOB googletest/googletest/src/gtest-all.cc googletest/googletest/src/gtest_main.cc)
+configure_file(${XINSLM_MACOS_SOURCES}/sentencepiece/config.h.in ${XINSLM_MACOS_SOURCES}/sentencepiece/config.h)
 macos_library(PkgConfig::sentencepiece
               INCLUDE sentencepiece sentencepiece/src sentencepiece/src/builtin_pb sentencepiece/third_party
                       sentencepiece/third_party/protobuf-lite

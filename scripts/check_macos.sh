@@ -180,10 +180,10 @@ make_tools
 configure_for_macos
 if $sources_only; then
   step "Compile what a Mac compiles otherwise"
-  mac_targets | xargs ninja -C "$folder/build" -j "$jobs" >&2 || die "the sources for macOS do not compile"
+  mac_targets | xargs ninja -C "$folder/build" -j "$jobs" -k 0 >&2 || die "the sources for macOS do not compile"
 else
   step "Compile and link everything"
   expect_missing_symbol
-  ninja -C "$folder/build" -j "$jobs" >&2 || die "the program or its tests do not build for macOS"
+  ninja -C "$folder/build" -j "$jobs" -k 0 >&2 || die "the program or its tests do not build for macOS"
 fi
 say "done, for arm64 macOS 14 with LibTorch $TORCH_WHEEL"
