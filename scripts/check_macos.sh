@@ -10,19 +10,21 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-scripts/check_macos.sh [--sources] [--folder DIR] [--jobs N]
+scripts/check_macos.sh [--sources] [--zig VERSION] [--folder DIR] [--jobs N]
   --sources     only compile the sources that are other ones on a Mac: NEON kernels, Metal, #ifdef __APPLE__
+  --zig VERSION the compiler: 0.12.1 (default) is as old as Xcode 16; a new one shows what the next Xcode will say
   --folder DIR  where downloads and objects are kept (default: build/macos)
   --jobs N      compilers at a time (default: 2)
 TEXT
 }
 
-ZIG_VERSION=0.12.1
+zig_version=0.12.1
 SOURCE_PACKAGES="cli11 fmtlib googletest libedit nlohmann-json3 sentencepiece spdlog yaml-cpp zlib"
 folder=$XINSLM_ROOT/build/macos sources_only=false jobs=2
 while [ $# -gt 0 ]; do
   case $1 in
     --sources) sources_only=true; shift ;;
+    --zig) zig_version=${2:?--zig needs a version}; shift 2 ;;
     --folder) folder=${2:?--folder needs a folder}; shift 2 ;;
     --jobs) jobs=${2:?--jobs needs a number}; shift 2 ;;
     --help) usage; exit 0 ;;
@@ -40,9 +42,9 @@ once() {
 }
 
 get_compiler() {
-  rm -rf "$folder/zig"
-  pip_install --no-deps --target "$folder/zig" "ziglang==$ZIG_VERSION" ||
-    die "pip could not install ziglang $ZIG_VERSION, the cross compiler"
+  rm -rf "$folder/zig" "$folder/done"/zig-*
+  pip_install --no-deps --target "$folder/zig" "ziglang==$zig_version" ||
+    die "pip could not install ziglang $zig_version, the cross compiler"
 }
 
 # The Mac's wheel, without its Python parts.
@@ -123,13 +125,15 @@ make_tools() {
   cat >"$folder/bin/c++" <<'TEXT'
 #!/bin/sh
 zig=${0%/*}/../zig/ziglang
+system=$zig/lib/libc/include/any-darwin-any
+[ -d "$system" ] || system=$zig/lib/libc/include/any-macos-any
 for argument; do
   case $argument in
     -c | -E)
       exec "$zig/zig" clang -target arm64-apple-macosx14.0 --no-default-config -nostdinc \
         -D_LIBCPP_ABI_VERSION=1 -D_LIBCPP_ABI_NAMESPACE=__1 -D_LIBCPP_PSTL_CPU_BACKEND_SERIAL \
         -isystem "$zig/lib/libcxx/include" -isystem "$zig/lib/libcxxabi/include" -isystem "$zig/lib/include" \
-        -isystem "$zig/lib/libc/include/any-macos-any" "$@" ;;
+        -isystem "$system" "$@" ;;
   esac
 done
 exec "$zig/zig" c++ -target aarch64-macos.14.0 "$@"
@@ -166,13 +170,16 @@ expect_missing_symbol() {
   ! "$folder/bin/c++" "$source.o" -o "$folder/missing" 2>/dev/null || die "the linker accepts undefined symbols"
 }
 
+for tool in cmake ninja python3; do
+  have $tool || die "$tool is missing; scripts/test.sh installs it"
+done
 mkdir -p "$folder/done"
 folder=$(cd "$folder" && pwd)
 export ZIG_GLOBAL_CACHE_DIR=$folder/zig-cache ZIG_LOCAL_CACHE_DIR=$folder/zig-cache
 export CCACHE_COMPILERTYPE=clang CCACHE_COMPILERCHECK=content
 step "Compiler, LibTorch and libraries for macOS"
 make_venv
-once "zig-$ZIG_VERSION" get_compiler
+once "zig-$zig_version" get_compiler
 once "torch-$TORCH_WHEEL" get_torch
 once sources get_sources
 make_system_libraries
