@@ -170,6 +170,43 @@ expect_missing_symbol() {
   ! "$folder/bin/c++" "$source.o" -o "$folder/missing" 2>/dev/null || die "the linker accepts undefined symbols"
 }
 
+# Whether a Mac would find each library that what was built asks for: the system's, or a file on its own rpath.
+check_libraries() {
+  "$XINSLM_ROOT/.venv/bin/python" - "$@" >&2 <<'PYTHON' || die "a program or library asks for libraries that are not there"
+import os, struct, sys
+
+LOAD_DYLIB, RPATH = 0xC, 0x8000001C  # loader.h of macOS
+
+
+def commands(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    magic, count = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 16)[0]
+    if magic != 0xFEEDFACF:
+        sys.exit(f"{path}: not a 64-bit Mach-O file")
+    at = 32
+    for _ in range(count):
+        command, size, text = struct.unpack_from("<3I", data, at)
+        if command in (LOAD_DYLIB, RPATH):
+            yield command, data[at + text : at + size].split(b"\0")[0].decode()
+        at += size
+
+
+missing = 0
+for path in sys.argv[1:]:
+    found = list(commands(path))
+    folders = [name.replace("@loader_path", os.path.dirname(path)) for command, name in found if command == RPATH]
+    for name in (name for command, name in found if command == LOAD_DYLIB):
+        known = name.startswith(("/usr/lib/", "/System/Library/"))
+        if name.startswith("@rpath/"):
+            known = any(os.path.exists(os.path.join(folder, name[len("@rpath/") :])) for folder in folders)
+        if not known:
+            print(f"{path} asks for {name}")
+            missing += 1
+sys.exit(missing > 0)
+PYTHON
+}
+
 for tool in cmake ninja python3; do
   have $tool || die "$tool is missing; scripts/test.sh installs it"
 done
@@ -192,5 +229,6 @@ else
   step "Compile and link everything"
   expect_missing_symbol
   ninja -C "$folder/build" -j "$jobs" -k 0 >&2 || die "the program or its tests do not build for macOS"
+  check_libraries "$folder/build"/xinslm "$folder/build"/*.dylib "$folder/build"/*.so "$folder/build"/tests/test_*
 fi
 say "done, for arm64 macOS 14 with LibTorch $TORCH_WHEEL"
