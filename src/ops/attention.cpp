@@ -6,6 +6,8 @@
 #include "ops/checks.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
+#include "ops/mps/attention.h"
+#include "ops/mps/launch.h"
 
 namespace xinslm {
 namespace {
@@ -13,12 +15,17 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+bool has_metal_kernels(const at::Tensor& query) {
+  return mps::is_fast(query) && query.size(3) <= mps::widest_attention_head;
+}
+
 struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
                             const at::Tensor& value, const std::optional<at::Tensor>& sinks, int64_t window,
                             const std::optional<at::Tensor>& document_ids) {
-    const cpu::AttentionInput input{query, key, value, tensor_of(sinks), window, tensor_of(document_ids)};
-    const auto output = cpu::attention_forward(input);
+    const AttentionInput input{query, key, value, tensor_of(sinks), window, tensor_of(document_ids)};
+    const AttentionOutput output =
+        has_metal_kernels(query) ? mps::attention_forward(input) : cpu::attention_forward(input);
     context->save_for_backward({query, key, value, input.sinks, input.document_ids, output.out, output.log_sum});
     context->saved_data["window"] = window;
     return output.out;
@@ -26,9 +33,11 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
-    const cpu::AttentionInput input{saved[0], saved[1], saved[2], saved[3], context->saved_data["window"].toInt(),
-                                    saved[4]};
-    const auto gradients = cpu::attention_backward(input, {saved[5], saved[6]}, grads[0]);
+    const AttentionInput input{saved[0], saved[1], saved[2], saved[3], context->saved_data["window"].toInt(), saved[4]};
+    const AttentionOutput output{saved[5], saved[6]};
+    const AttentionGradients gradients = has_metal_kernels(input.query)
+                                             ? mps::attention_backward(input, output, grads[0])
+                                             : cpu::attention_backward(input, output, grads[0]);
     const at::Tensor sinks = saved[3].defined() ? gradients.sinks.to(saved[3].scalar_type()) : at::Tensor();
     return {gradients.query, gradients.key, gradients.value, sinks, {}, {}};
   }
@@ -63,16 +72,16 @@ void check(const at::Tensor& query, const at::Tensor& key, const at::Tensor& val
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& sinks,
                      int64_t window, const at::Tensor& document_ids) {
   check(query, key, value, sinks, window, document_ids);
-  if (!cpu::is_fast(query)) return attention_ref(query, key, value, sinks, window, document_ids);
+  const bool has_metal = has_metal_kernels(query);
+  if (!has_metal && !cpu::is_fast(query)) return attention_ref(query, key, value, sinks, window, document_ids);
   if (at::GradMode::is_enabled() &&
       (needs_gradient(query) || needs_gradient(key) || needs_gradient(value) || needs_gradient(sinks))) {
     return AttentionFunction::apply(query, key, value, optional_of(sinks), window, optional_of(document_ids));
   }
+  const AttentionInput input{query, key, value, sinks, window, document_ids};
+  if (has_metal) return mps::attention_inference(input);
   constexpr int64_t few_queries = 4;  // from here on packing the keys pays
-  if (query.size(2) <= few_queries) {
-    return cpu::attention_decode({query, key, value, sinks, window, document_ids});
-  }
-  return cpu::attention_forward({query, key, value, sinks, window, document_ids}).out;
+  return query.size(2) <= few_queries ? cpu::attention_decode(input) : cpu::attention_forward(input).out;
 }
 
 }  // namespace xinslm
