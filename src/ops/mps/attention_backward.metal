@@ -91,7 +91,7 @@ kernel void attention_query_backward(
   threadgroup_barrier(mem_flags::mem_threadgroup);
   load_strip<T, W>(own_grads, tile, 8 * int(simdgroup));
   simdgroup_matrix<float, 8, 8> sums[W / 8];
-  clear<W / 8>(sums);
+  set_zero<W / 8>(sums);
 
   const float scale = real(scale_bits);
   const int first_position = past + first_row / group;
@@ -196,8 +196,8 @@ kernel void attention_key_value_backward(
   threadgroup_barrier(mem_flags::mem_threadgroup);
   load_strip<T, W>(own_values, tiles, 8 * int(simdgroup));
   simdgroup_matrix<float, 8, 8> key_sums[W / 8], value_sums[W / 8];
-  clear<W / 8>(key_sums);
-  clear<W / 8>(value_sums);
+  set_zero<W / 8>(key_sums);
+  set_zero<W / 8>(value_sums);
 
   const float scale = real(scale_bits);
   const int first_query = max(first_key - past, 0);

@@ -108,7 +108,7 @@ kernel void attention_forward(
   simdgroup_matrix<T, 8, 8> own_queries[W / 8];
   load_strip<T, W>(own_queries, tile, 8 * int(simdgroup));
   simdgroup_matrix<float, 8, 8> sums[W / 8];
-  clear<W / 8>(sums);
+  set_zero<W / 8>(sums);
 
   const float scale = real(scale_bits) * log2_e;
   const int first_position = past + first_row / group;

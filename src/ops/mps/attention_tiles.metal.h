@@ -104,7 +104,7 @@ inline void load_strip(thread simdgroup_matrix<T, 8, 8> (&rows)[W / 8], threadgr
 }
 
 template <int N>
-inline void clear(thread simdgroup_matrix<float, 8, 8> (&sums)[N]) {
+inline void set_zero(thread simdgroup_matrix<float, 8, 8> (&sums)[N]) {
 #pragma unroll
   for (int d = 0; d < N; ++d) sums[d] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
 }
