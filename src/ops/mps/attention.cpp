@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "ops/mps/launch.h"
 #include "xinslm/core/error.h"
+#include "xinslm/quant/quant_error.h"
 
 namespace xinslm::mps {
 namespace {
@@ -41,15 +44,25 @@ at::Tensor heads_first(const at::Tensor& x, int64_t head_dim) {
   return x.transpose(1, 2).narrow(3, 0, head_dim);
 }
 
+/// 8-bit keys and their scales, whose strides must be those of the keys / 32.
+std::pair<at::Tensor, at::Tensor> with_scales(const at::Tensor& codes, const at::Tensor& scales) {
+  bool fits = scales.stride(3) == 1 || scales.size(3) == 1;
+  for (int64_t d = 0; d < 3; ++d) fits = fits && codes.stride(d) == scales.stride(d) * quant_block;
+  if (fits) return {codes, scales};
+  return {codes.contiguous(), scales.contiguous()};
+}
+
 /// The input as kernels read it, and its sizes.
 struct Problem {
-  at::Tensor query, key, value, sinks, documents;
+  at::Tensor query, key, value, sinks, documents, key_scales, value_scales;
   int64_t batch, heads, kv_heads, group, queries, keys, head_dim, width, window;
 
   explicit Problem(const AttentionInput& input)
       : query(in_pieces(input.query)), key(in_pieces(input.key)), value(in_pieces(input.value)) {
     if (input.sinks.defined()) sinks = input.sinks.to(at::kFloat).contiguous();
     if (input.document_ids.defined()) documents = input.document_ids.contiguous();
+    if (input.key_scales.defined()) std::tie(key, key_scales) = with_scales(key, input.key_scales);
+    if (input.value_scales.defined()) std::tie(value, value_scales) = with_scales(value, input.value_scales);
     batch = query.size(0);
     heads = query.size(1);
     kv_heads = key.size(1);
@@ -106,11 +119,13 @@ AttentionOutput forward(const Problem& p, int64_t strips, int64_t splits) {
   const at::Tensor out = at::empty({p.batch, p.queries, p.heads, p.width}, p.query.options());
   const at::Tensor log_sum = at::empty({splits, p.batch, p.heads, p.queries}, floats);
   const at::Tensor partial = splits > 1 ? at::empty({splits, out.numel()}, floats) : log_sum;
-  Launch launch("attention_forward", p.kernel("attention_forward", strips));
+  const bool integers = p.key_scales.defined();
+  Launch launch(integers ? "attention_q8" : "attention_forward",
+                p.kernel(integers ? "attention_forward_q8" : "attention_forward", strips));
   launch.tensor(p.query).tensor(p.key).tensor(p.value).tensor(p.or_any(p.sinks)).tensor(p.or_any(p.documents));
   launch.tensor(out).tensor(log_sum).tensor(partial);
   p.add_sizes(launch);
-  launch.integer(p.sinks.defined()).integer(splits);
+  launch.integer(p.sinks.defined()).integer(splits).tensor(p.or_any(p.key_scales)).tensor(p.or_any(p.value_scales));
   p.run(launch, parts(p.rows(), strips * strip_rows) * splits, strips);
   if (splits > 1) {
     Launch combine("attention_forward", cat("attention_combine_", suffix(out)));
@@ -127,6 +142,10 @@ int64_t strips_for(const Problem& p) {
 }
 
 }  // namespace
+
+bool has_attention(const at::Tensor& query) {
+  return is_fast(query) && query.size(3) <= 128;
+}
 
 AttentionOutput attention_forward(const AttentionInput& input) {
   const Problem p(input);
@@ -186,6 +205,23 @@ AttentionGradients attention_backward(const AttentionInput& input, const Attenti
   result.key = heads_first(key, p.head_dim);
   result.value = heads_first(value, p.head_dim);
   return result;
+}
+
+void quantize_heads(const at::Tensor& x, const StoredHeads& place) {
+  if (x.numel() == 0) return;
+  const at::Tensor from = x.stride(3) == 1 ? x : x.contiguous();
+  auto [codes, scales] = with_scales(place.values, place.scales);
+  Launch launch("attention_q8", cat("quantize_heads_", suffix(from)));
+  launch.tensor(from).tensor(codes).tensor(scales);
+  for (const at::Tensor* t : {&from, &codes}) {
+    for (int64_t d = 0; d < 3; ++d) launch.integer(t->stride(d));
+  }
+  launch.integer(from.size(1)).integer(from.size(2));
+  launch.run({static_cast<uint64_t>(from.size(3)), static_cast<uint64_t>(from.numel() / from.size(3)), 1}, {lanes, 4, 1});
+  if (!codes.is_same(place.values)) {
+    place.values.copy_(codes);
+    place.scales.copy_(scales);
+  }
 }
 
 }  // namespace xinslm::mps

@@ -1,12 +1,11 @@
 #pragma once
-#include <cstdint>
-
 #include "ops/attention_parts.h"
+#include "xinslm/ops/stored_heads.h"
 
 namespace xinslm::mps {
 
-/// Wider heads are left to the reference.
-constexpr int64_t widest_attention_head = 128;
+/// Whether there are kernels for these queries [B, Q, T, D]: heads wider than 128 are left to the reference.
+bool has_attention(const at::Tensor& query);
 
 /// With what attention_backward() needs.
 AttentionOutput attention_forward(const AttentionInput& input);
@@ -16,5 +15,8 @@ at::Tensor attention_inference(const AttentionInput& input);
 
 AttentionGradients attention_backward(const AttentionInput& input, const AttentionOutput& output,
                                       const at::Tensor& grad_out);
+
+/// x [B, K, T, D] in 8-bit blocks, at a place for them; D is whole blocks.
+void quantize_heads(const at::Tensor& x, const StoredHeads& place);
 
 }  // namespace xinslm::mps
