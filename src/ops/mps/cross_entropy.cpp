@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ops/mps/launch.h"
+#include "ops/mps/linear.h"
 #include "xinslm/core/error.h"
 #include "xinslm/ops/linear_cross_entropy.h"
 
@@ -64,7 +65,7 @@ void for_chunks(const Tokens& tokens, const at::Tensor& weight, const LossSettin
   for (int64_t first = 0; first < count; first += chunk) {
     const int64_t size = std::min(chunk, count - first);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, first, size); };
-    const at::Tensor rows = part(tokens.hidden), logits = at::linear(rows, weight);
+    const at::Tensor rows = part(tokens.hidden), logits = linear(rows, weight, {});
     run_rows(logits, part(tokens.targets), settings, gradient, {part(results.losses), part(results.greedy)});
     visit(first, rows, logits);
   }
@@ -88,7 +89,7 @@ LossAndGradients linear_cross_entropy(const at::Tensor& hidden, const at::Tensor
                if (!gradient) return;
                at::Tensor grad_rows = found.hidden.narrow(0, first, rows.size(0));
                at::mm_out(grad_rows, logits, matrix);
-               found.weight.add_(at::mm(logits.t().contiguous(), rows));  // products of transposed matrices are slow
+               found.weight.add_(transposed_product(logits, rows));
              });
   found.loss = results.losses.sum();
   if (gradient) found.hidden = found.hidden.narrow(0, 0, hidden.size(0));
