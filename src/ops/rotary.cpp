@@ -49,16 +49,15 @@ at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
   const at::Tensor y = at::empty_strided(x.sizes(), {tokens * heads * width, width, heads * width, 1}, x.options());
   const auto kernel = rotary_kernels().turn[cpu::element_of(x)];
   const int64_t rows = batch * tokens, size = x.element_size();
-  cpu::for_parts(rows, cpu::count_parts(rows, cpu::rows_per_thread(heads * width)),
-                 [&](int64_t, int64_t begin, int64_t end) {
-                   for (int64_t row = begin; row < end; ++row) {
-                     const int64_t b = row / tokens, t = row % tokens;
-                     kernel(cpu::bytes_of(x) + (b * x.stride(0) + t * x.stride(2)) * size, x.stride(1),
-                            cpu::row_at(y, row, heads * width), width, heads, half,
-                            cos.const_data_ptr<float>() + t * half, sin.const_data_ptr<float>() + t * half,
-                            static_cast<float>(sign));
-                   }
-                 });
+  cpu::for_parts(
+      rows, cpu::count_parts(rows, cpu::rows_per_thread(heads * width)), [&](int64_t, int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t b = row / tokens, t = row % tokens;
+          kernel(cpu::bytes_of(x) + (b * x.stride(0) + t * x.stride(2)) * size, x.stride(1),
+                 cpu::row_at(y, row, heads * width), width, heads, half, cos.const_data_ptr<float>() + t * half,
+                 sin.const_data_ptr<float>() + t * half, static_cast<float>(sign));
+        }
+      });
   return y;
 }
 

@@ -18,8 +18,10 @@ at::Tensor reference(const Tensors& t) {
 }  // namespace
 
 TEST(MetalLinear, FewRowsMatchReference) {
-  expect_metal_matches(fast, reference, {normal({1, 37}, 1), normal({11, 37}, 2), normal({11}, 3)}, {2}, "linear_few_rows");
-  expect_metal_matches(fast, reference, {normal({2, 2, 136}, 1), normal({5, 136}, 2), normal({5}, 3)}, {2}, "linear_few");
+  expect_metal_matches(fast, reference, {normal({1, 37}, 1), normal({11, 37}, 2), normal({11}, 3)}, {2},
+                       "linear_few_rows");
+  expect_metal_matches(fast, reference, {normal({2, 2, 136}, 1), normal({5, 136}, 2), normal({5}, 3)}, {2},
+                       "linear_few");
   expect_metal_matches(fast, reference, {normal({3, 260}, 1), normal({130, 260}, 2), {}}, {}, "linear_few_rows");
 }
 

@@ -38,7 +38,8 @@ TEST(MetalAdamW, MatchesReference) {
 }
 
 TEST(MetalAdamW, WorksWithoutCopyAndOnViews) {
-  const at::Tensor all = normal({3, 40}, 1), gradient = normal({40}, 2), first = at::zeros({40}), second = at::zeros({40});
+  const at::Tensor all = normal({3, 40}, 1), gradient = normal({40}, 2), first = at::zeros({40}),
+                   second = at::zeros({40});
   const at::Tensor master = all[1], expected = all.clone(), moments[2] = {at::zeros({40}), at::zeros({40})};
   adamw_step_ref(expected[1], gradient, moments[0], moments[1], {}, settings);
   const SimulatedMetal metal;

@@ -54,7 +54,8 @@ TEST(MetalRmsNormRotary, MatchesBothReferences) {
 
 TEST(MetalRmsNormRotary, HasGradients) {
   const Angles a(3, 10);
-  expect_metal_matches([&](const Tensors& t) { return rms_norm_rotary(split(t[0]), t[1], 1e-5, a.cos, a.sin); },
-                       [&](const Tensors& t) { return rotary_ref(rms_norm_ref(split(t[0]), t[1], 1e-5), a.cos, a.sin); },
-                       {normal({2, 3, 4, 10}, 1), normal({10}, 2)}, {1}, "rms_norm_backward");
+  expect_metal_matches(
+      [&](const Tensors& t) { return rms_norm_rotary(split(t[0]), t[1], 1e-5, a.cos, a.sin); },
+      [&](const Tensors& t) { return rotary_ref(rms_norm_ref(split(t[0]), t[1], 1e-5), a.cos, a.sin); },
+      {normal({2, 3, 4, 10}, 1), normal({10}, 2)}, {1}, "rms_norm_backward");
 }

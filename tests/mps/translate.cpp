@@ -30,8 +30,8 @@ std::string with_headers(const std::string& path) {
   while (std::regex_search(text, found, include)) {
     const std::string header = path.substr(0, path.rfind('/') + 1) + found[1].str();
     const auto line = std::count(text.cbegin(), found[1].first, '\n') + 1;  // the first line of text is not of the file
-    text = found.prefix().str() + "\n" + with_headers(header) + "\n#line " + std::to_string(line) + " \"" + path + "\"" +
-           found.suffix().str();
+    text = found.prefix().str() + "\n" + with_headers(header) + "\n#line " + std::to_string(line) + " \"" + path +
+           "\"" + found.suffix().str();
   }
   return text;
 }
@@ -55,16 +55,17 @@ std::string without_comments(std::string text) {
 }
 
 std::string with_threadgroup_arrays(const std::string& text) {
-  static const std::regex declaration(R"(\bthreadgroup\s+([A-Za-z_][\w:<>, ]*?)\s+([A-Za-z_]\w*)\s*((?:\[[^;]*\])?)\s*;)");
+  static const std::regex declaration(
+      R"(\bthreadgroup\s+([A-Za-z_][\w:<>, ]*?)\s+([A-Za-z_]\w*)\s*((?:\[[^;]*\])?)\s*;)");
   std::string out;
   auto rest = text.cbegin();
   int count = 0;
   for (std::sregex_iterator i(text.begin(), text.end(), declaration), end; i != end; ++i) {
     const std::string type = (*i)[1], name = (*i)[2], sizes = (*i)[3];
     out.append(rest, (*i)[0].first);
-    out += "typedef " + type + " " + name + "_array" + sizes + "; " + name + "_array& " + name + " = *static_cast<" + name +
-           "_array*>(simulator::threadgroup_array(" + std::to_string(count++) + ", sizeof(" + name + "_array), \"" + name +
-           "\"));";
+    out += "typedef " + type + " " + name + "_array" + sizes + "; " + name + "_array& " + name + " = *static_cast<" +
+           name + "_array*>(simulator::threadgroup_array(" + std::to_string(count++) + ", sizeof(" + name +
+           "_array), \"" + name + "\"));";
     rest = (*i)[0].second;
   }
   return out.append(rest, text.cend());
@@ -105,7 +106,8 @@ Found kernels_of(const std::string& text) {
       if (!std::regex_search(part, m, parameter)) {
         throw std::runtime_error("kernel " + name + ": parameter without name and [[attribute]]: " + part);
       }
-      found.tables += "    {\"" + m[1].str() + "\", \"" + m[2].str() + "\", " + (m[3].matched ? m[3].str() : "-1") + "},\n";
+      found.tables +=
+          "    {\"" + m[1].str() + "\", \"" + m[2].str() + "\", " + (m[3].matched ? m[3].str() : "-1") + "},\n";
     }
     found.tables += "};\n";
     const size_t before = text.find_last_not_of(" \n\t", i->position() - 1);
@@ -123,7 +125,8 @@ int main(int count, char** words) try {
   const Found kernels = kernels_of(text);
   std::ofstream out(words[4]);
   out << "#include <metal_stdlib>\nnamespace {\nconst char library_name[] = \"" << library << "\";\n"
-      << kernels.tables << with_threadgroup_arrays(text) << "\n" << kernels.registrations << "}\n";
+      << kernels.tables << with_threadgroup_arrays(text) << "\n"
+      << kernels.registrations << "}\n";
   return out.flush() ? 0 : 1;
 } catch (const std::exception& e) {
   std::cerr << (count > 3 ? words[3] : "translate") << ": " << e.what() << "\n";

@@ -37,8 +37,8 @@ void adamw_step(const at::Tensor& master, const at::Tensor& gradient, const at::
     Launch launch("adamw", kernel);
     launch.tensor(part(master)).tensor(part(gradient)).tensor(part(first)).tensor(part(second)).tensor(part(copy));
     launch.integer(compute.defined());
-    for (const float factor : {f.gradient_scale, f.beta1, f.rest1, f.beta2, f.rest2, f.decay, f.step_size,
-                               f.second_scale, f.eps}) {
+    for (const float factor :
+         {f.gradient_scale, f.beta1, f.rest1, f.beta2, f.rest2, f.decay, f.step_size, f.second_scale, f.eps}) {
       launch.real(factor);
     }
     launch.run({static_cast<uint64_t>(count)}, {256});

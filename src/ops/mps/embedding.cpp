@@ -21,8 +21,14 @@ at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens) {
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocabulary) {
   const uint64_t count = tokens.numel(), width = grad.size(-1);
-  const at::Tensor next = at::empty({tokens.numel()}, tokens.options().dtype(at::kInt)), is_first = at::empty_like(next);
-  Launch("embedding", "embedding_chains").tensor(tokens).tensor(next).tensor(is_first).integer(count).run({count}, {64});
+  const at::Tensor next = at::empty({tokens.numel()}, tokens.options().dtype(at::kInt)),
+                   is_first = at::empty_like(next);
+  Launch("embedding", "embedding_chains")
+      .tensor(tokens)
+      .tensor(next)
+      .tensor(is_first)
+      .integer(count)
+      .run({count}, {64});
   const at::Tensor grad_weight = at::zeros({vocabulary, grad.size(-1)}, grad.options());
   Launch("embedding", std::string("embedding_backward_") + suffix(grad))
       .tensor(grad)
