@@ -50,9 +50,7 @@ std::string described(const Case& c) {
 
 void expect_trained(const Case& c) {
   SCOPED_TRACE(described(c));
-  const Tensors inputs = inputs_of(c);
-  expect_metal_matches(fast(c.window), reference(c.window), inputs, {3}, "attention_forward");
-  expect_metal_matches(fast(c.window), reference(c.window), inputs, {3}, "attention_key_value_backward");
+  expect_metal_matches(fast(c.window), reference(c.window), inputs_of(c), {3}, "attention_key_value_backward");
 }
 
 /// Without gradients, where the keys may be split.
@@ -160,10 +158,10 @@ TEST(MetalAttention, LetsNotANumberThrough) {
   EXPECT_TRUE(attention(inputs[0], inputs[1], inputs[2], inputs[3], 0, {}).isnan().any().item<bool>());
 }
 
-TEST(MetalAttention, LeavesHeadsThatAreTooWideToTheReference) {
+TEST(MetalAttention, HasNoKernelsForHeadsThatAreTooWide) {
   const Tensors inputs = inputs_of({1, 2, 1, 3, 3, 136, 0});
   const SimulatedMetal metal;
-  EXPECT_TRUE(fast(0)(inputs).equal(reference(0)(inputs)));
+  EXPECT_LE(distance(fast(0)(inputs), reference(0)(inputs)), 2e-5);
   EXPECT_TRUE(metal.launches().empty());
 }
 

@@ -65,7 +65,7 @@ void for_chunks(const Tokens& tokens, const at::Tensor& weight, const LossSettin
   for (int64_t first = 0; first < count; first += chunk) {
     const int64_t size = std::min(chunk, count - first);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, first, size); };
-    const at::Tensor rows = part(tokens.hidden), logits = linear(rows, weight, {});
+    const at::Tensor rows = part(tokens.hidden), logits = mps::linear(rows, weight, {});
     run_rows(logits, part(tokens.targets), settings, gradient, {part(results.losses), part(results.greedy)});
     visit(first, rows, logits);
   }
