@@ -9,6 +9,7 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/product.h"
 #include "ops/cpu/row_kernels.h"
 #include "ops/cpu/training_kernels.h"
 #include "ops/loss_parts.h"
@@ -65,7 +66,7 @@ at::Tensor plain_losses(const at::Tensor& logits, const at::Tensor& targets, con
 }
 
 at::Tensor losses_of(const at::Tensor& logits, const at::Tensor& targets, const LossSettings& settings, bool gradient) {
-  return cpu::is_fast(logits) ? fast_losses(logits, targets, settings, gradient)
+  return is_fast(logits) ? fast_losses(logits, targets, settings, gradient)
                          : plain_losses(logits, targets, settings, gradient);
 }
 
@@ -76,8 +77,8 @@ void add_weight_gradient(at::Tensor& sum, const at::Tensor& gradient, const at::
     return;
   }
   if (!scratch.defined()) scratch = at::empty(sum.sizes(), hidden.options());
-  at::mm_out(scratch, gradient.t(), hidden);
-  if (!cpu::is_fast(scratch)) {
+  product_out(scratch, gradient.t(), hidden);
+  if (!is_fast(scratch)) {
     sum.add_(scratch);
     return;
   }
@@ -101,13 +102,13 @@ LossAndGradients chunked(const at::Tensor& hidden, const at::Tensor& weight, con
   }
   for (int64_t first = 0; first < tokens; first += chunk) {
     const int64_t count = std::min(chunk, tokens - first);
-    at::Tensor logits = all_logits.narrow(0, 0, count);
+    const at::Tensor logits = all_logits.narrow(0, 0, count);
     const at::Tensor rows = hidden.narrow(0, first, count);
-    at::mm_out(logits, rows, weight.t());
+    product_out(logits, rows, weight.t());
     losses.narrow(0, first, count).copy_(losses_of(logits, targets.narrow(0, first, count), settings, gradient));
     if (!gradient) continue;
-    at::Tensor grad_rows = result.hidden.narrow(0, first, count);
-    at::mm_out(grad_rows, logits, weight);
+    const at::Tensor grad_rows = result.hidden.narrow(0, first, count);
+    product_out(grad_rows, logits, weight);
     add_weight_gradient(result.weight, logits, rows, scratch);
   }
   result.loss = losses.sum();
@@ -200,7 +201,7 @@ at::Tensor token_log_probabilities(const at::Tensor& hidden, const at::Tensor& w
   if (greedy) *greedy = at::empty({tokens}, hidden.options().dtype(at::kBool));
   for (int64_t first = 0; first < tokens; first += chunk_tokens) {
     const int64_t count = std::min(chunk_tokens, tokens - first);
-    const at::Tensor logits = at::mm(hidden.narrow(0, first, count), matrix), target = wanted.narrow(0, first, count);
+    const at::Tensor logits = product(hidden.narrow(0, first, count), matrix), target = wanted.narrow(0, first, count);
     out.narrow(0, first, count).copy_(losses_of(logits, target.contiguous(), {0, softcap}, false).neg_());
     if (greedy) greedy->narrow(0, first, count).copy_(logits.argmax(-1) == target);
   }
