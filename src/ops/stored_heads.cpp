@@ -38,7 +38,8 @@ void store_heads(const at::Tensor& x, const StoredHeads& place) {
 }
 
 at::Tensor load_heads(const StoredHeads& heads, at::ScalarType type) {
-  require(fit(heads), "load_heads: ", heads.values.sizes(), " of ", heads.values.scalar_type(), " has no scales that fit");
+  require(fit(heads), "load_heads: ", heads.values.sizes(), " of ", heads.values.scalar_type(),
+          " has no scales that fit");
   if (!heads.scales.defined()) return heads.values.to(type);
   const at::Tensor blocks = heads.values.to(at::kFloat).unflatten(-1, {-1, quant_block});
   return (blocks * heads.scales.unsqueeze(-1)).flatten(-2).to(type);

@@ -127,8 +127,9 @@ TEST(MetalAttention, TakesViewsWithAnyStrides) {
   const SimulatedMetal metal;
   EXPECT_LE(distance(attention(inputs[0], inputs[1], inputs[2], inputs[3], 9, {}), expected), 2e-5);
   const at::Tensor wide = at::cat({inputs[1], inputs[1]}, 3);
-  EXPECT_LE(distance(attention(inputs[0], wide.narrow(3, 1, 16).copy_(inputs[1]), inputs[2], inputs[3], 9, {}), expected),
-            2e-5);
+  EXPECT_LE(
+      distance(attention(inputs[0], wide.narrow(3, 1, 16).copy_(inputs[1]), inputs[2], inputs[3], 9, {}), expected),
+      2e-5);
   inputs[1] = inputs[1].transpose(2, 3).contiguous().transpose(2, 3);
   EXPECT_LE(distance(attention(inputs[0], inputs[1], inputs[2], inputs[3], 9, {}), expected), 2e-5);
 }

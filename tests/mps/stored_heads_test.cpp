@@ -83,7 +83,8 @@ TEST(MetalStoredHeads, AttentionReadsThemAsTheyAre) {
 
 TEST(MetalStoredHeads, PlainOnesAreGivenToAttention) {
   const at::NoGradGuard no_grad;
-  const at::Tensor query = normal({1, 4, 3, 32}, 1), keys = normal({1, 2, 20, 32}, 2), values = normal({1, 2, 20, 32}, 3);
+  const at::Tensor query = normal({1, 4, 3, 32}, 1), keys = normal({1, 2, 20, 32}, 2),
+                   values = normal({1, 2, 20, 32}, 3);
   const at::Tensor expected = attention_ref(query, keys.to(at::kHalf).to(at::kFloat), values, {}, 0, {});
   const SimulatedMetal metal;
   EXPECT_LE(distance(attention(query, {keys.to(at::kHalf), {}}, {values, {}}, {}, 0), expected), 2e-5);

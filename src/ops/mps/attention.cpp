@@ -18,7 +18,7 @@ namespace {
 // As the kernels have them.
 constexpr int64_t strip_rows = 8, tile_rows = 32, lanes = 32, piece_bytes = 16;
 
-constexpr int64_t wanted_groups = 256;         // enough for the largest of Apple's processors
+constexpr int64_t wanted_groups = 256;            // enough for the largest of Apple's processors
 constexpr int64_t keys_per_split_at_least = 128;  // below, joining the shares costs more than it gains
 
 int64_t parts(int64_t whole, int64_t part) {
@@ -216,11 +216,10 @@ void quantize_heads(const at::Tensor& x, const StoredHeads& place) {
   for (int64_t d = 0; d < 3; ++d) launch.integer(from.stride(d));
   for (int64_t d = 0; d < 3; ++d) launch.integer(codes.stride(d));
   launch.integer(from.size(1)).integer(from.size(2));
-  launch.run({static_cast<uint64_t>(from.size(3)), static_cast<uint64_t>(from.numel() / from.size(3)), 1}, {lanes, 4, 1});
-  if (!codes.is_same(place.values)) {
-    place.values.copy_(codes);
-    place.scales.copy_(scales);
-  }
+  launch.run({static_cast<uint64_t>(from.size(3)), static_cast<uint64_t>(from.numel() / from.size(3)), 1},
+             {lanes, 4, 1});
+  if (!codes.is_same(place.values)) place.values.copy_(codes);
+  if (!scales.is_same(place.scales)) place.scales.copy_(scales);
 }
 
 }  // namespace xinslm::mps
