@@ -1,0 +1,48 @@
+// Kernels are compiled with -fsanitize=thread, which puts a call in front of every access to memory, and
+// -fsanitize=bounds,alignment, which does so where an index or an address is wrong. The calls end here instead of in the
+// sanitizers' libraries, which this program is not linked with.
+#include <cstring>
+
+#include "mps/memory.h"
+#include "mps/simulator.h"
+
+using simulator::is_running;
+using simulator::memory;
+
+#define ACCESS(size)                                                 \
+  void __tsan_read##size(void* place) {                              \
+    if (is_running) memory.read(place, size);                        \
+  }                                                                  \
+  void __tsan_write##size(void* place) {                             \
+    if (is_running) memory.write(place, size);                       \
+  }                                                                  \
+  void __tsan_unaligned_read##size(void* place) {                    \
+    if (is_running) memory.read(place, size);                        \
+  }                                                                  \
+  void __tsan_unaligned_write##size(void* place) {                   \
+    if (is_running) memory.write(place, size);                       \
+  }
+
+extern "C" {
+ACCESS(1)
+ACCESS(2)
+ACCESS(4)
+ACCESS(8)
+ACCESS(16)
+void __tsan_read_range(void* place, size_t bytes) {
+  if (is_running) memory.read(place, bytes);
+}
+void __tsan_write_range(void* place, size_t bytes) {
+  if (is_running) memory.write(place, bytes);
+}
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+
+void __ubsan_handle_out_of_bounds(void*, void* index) {
+  if (is_running) simulator::fail("indexes an array with " + std::to_string(intptr_t(index)) + ", outside of it");
+}
+void __ubsan_handle_type_mismatch_v1(void*, void*) {
+  if (is_running) simulator::fail("uses an address that is not aligned for its type");
+}
+}
