@@ -3,8 +3,9 @@
 #include <cmath>
 #include <limits>
 
-#include "mps/fake_shim.h"
-#include "mps/matches.h"
+#include <torch/csrc/autograd/autograd.h>
+
+#include "mps/check.h"
 #include "ops/mps/product.h"
 
 using namespace xinslm;
@@ -38,8 +39,12 @@ void expect_experts_match(const Sizes& s, const at::Tensor& chosen, bool biases,
     return [&, op](const Tensors& t) { return op(t[0], Routing{chosen, t[1]}, ExpertWeights{t[2], t[4], t[3], t[5]}, limit); };
   };
   using Op = at::Tensor (*)(const at::Tensor&, const Routing&, const ExpertWeights&, double);
-  expect_metal_matches(with(static_cast<Op>(moe_experts)), with(static_cast<Op>(moe_experts_ref)), inputs_of(s, biases),
-                       {1, 4, 5});
+  const Operator fast = with(static_cast<Op>(moe_experts)), reference = with(static_cast<Op>(moe_experts_ref));
+  expect_metal_matches(fast, reference, inputs_of(s, biases), {1, 4, 5}, "gate_up_dense");
+  const Tensors inputs = inputs_of(s, biases);
+  const at::Tensor expected = reference(inputs);
+  const SimulatedMetal metal;
+  EXPECT_LE(distance(fast(inputs), expected), 2e-5);
 }
 
 /// k different experts for each token, never one of the last `unused`.
@@ -57,7 +62,6 @@ Routing route_by_topk(const at::Tensor& logits, int64_t k, bool before, const at
 }  // namespace
 
 TEST(MetalExperts, MatchTheReferenceOnOddSizes) {
-  const SimulatedMetal metal;
   for (const Sizes& s : {Sizes{37, 20, 11, 4, 2}, {1, 16, 16, 4, 4}, {70, 48, 40, 6, 3}, {5, 7, 33, 2, 1}}) {
     expect_experts_match(s, choices_of(s, 0), true, 7.0);
     expect_experts_match(s, choices_of(s, s.experts - s.k), false, 0.0);
@@ -65,7 +69,6 @@ TEST(MetalExperts, MatchTheReferenceOnOddSizes) {
 }
 
 TEST(MetalExperts, MatchTheReferenceWithOneTokenInOneExpertAndTheRestInAnother) {
-  const SimulatedMetal metal;
   const Sizes s{66, 24, 16, 5, 1};
   at::Tensor chosen = at::full({s.tokens, 1}, 3, at::kLong);
   chosen[17][0] = 1;
@@ -106,12 +109,11 @@ TEST(MetalExperts, AreSortedAsAStableSortDoes) {
 }
 
 TEST(MetalSwiglu, MatchesReferenceOnOddSizes) {
-  const SimulatedMetal metal;
   for (const double limit : {0.0, 1.0, 7.0}) {
     const Operator fast = [=](const Tensors& t) { return swiglu(t[0], limit); };
     const Operator reference = [=](const Tensors& t) { return swiglu_ref(t[0], limit); };
-    expect_metal_matches(fast, reference, {normal({3, 7, 46}, 1) * 3});
-    expect_metal_matches(fast, reference, {normal({20, 128}, 1) * 3});
+    expect_metal_matches(fast, reference, {normal({3, 7, 46}, 1) * 3}, {}, "swiglu_forward");
+    expect_metal_matches(fast, reference, {normal({20, 128}, 1) * 3}, {}, "swiglu_backward");
   }
 }
 

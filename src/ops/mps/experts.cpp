@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
+#include <string>
 
 #include "ops/checks.h"
 #include "ops/mps/launch.h"
@@ -16,6 +16,12 @@ using torch::autograd::variable_list;
 using MaybeTensor = std::optional<at::Tensor>;
 
 constexpr uint64_t simd_width = 32, group_threads = 128, row_threads = 64;
+
+// Threadgroups of the kernels for few tokens, as their files have them.
+constexpr VectorGroup packed_gate_up{64, 4}, dense_columns{256, 32};
+constexpr VectorGroup packed_down(int64_t slots) {
+  return {128, 4 / slots * 4};
+}
 
 struct Experts {
   Matrix gate_up, down;
@@ -74,7 +80,7 @@ Forward forward(const at::Tensor& x, const SortedChoices& sorted, const at::Tens
 
 /// Whether reading an expert's matrices once for each choice costs less than tiles that are mostly empty.
 bool are_few(const at::Tensor& chosen, const Experts& experts) {
-  return experts.gate_up.scales.defined() && chosen.numel() <= 2 * experts.gate_up.count;
+  return chosen.numel() <= 2 * experts.gate_up.count;
 }
 
 /// Choice by choice, in the order of tokens: two launches.
@@ -82,21 +88,26 @@ at::Tensor forward_few(const at::Tensor& x, const at::Tensor& chosen, const at::
                        const Experts& experts) {
   const int64_t k = chosen.size(1), width = experts.down.in, hidden = experts.down.out;
   const at::Tensor act = at::empty({chosen.numel(), width}, x.options().dtype(at::kFloat));
-  Launch gate_up("packed_vector", cat("gate_up_vector_", suffix(x)));
-  gate_up.tensor(x).tensor(chosen).tensor(experts.gate_up.values).tensor(experts.gate_up.scales);
-  gate_up.tensor(or_any(experts.gate_up_bias, act)).tensor(act).integer(experts.gate_up_bias.defined()).integer(k);
-  gate_up.integer(experts.gate_up.count).integer(2 * width).integer(hidden).real(experts.swiglu_limit);
-  run_vector(gate_up, 2 * width, chosen.numel());
-
-  constexpr int64_t simdgroups = 4, rows = 4;  // as in packed_vector.metal
-  const int64_t slots = k >= 3 ? 4 : k, group_rows = simdgroups / slots * rows;
   const at::Tensor out = at::empty({x.size(0), hidden}, x.options());
-  Launch down("packed_vector", cat("down_vector_", suffix(x)));
-  down.tensor(act).tensor(chosen).tensor(weights).tensor(experts.down.values).tensor(experts.down.scales);
+  const bool packed = experts.gate_up.scales.defined();
+  const std::string library = packed ? "packed_vector" : "dense_vector";
+  const std::string ending = cat(packed ? "_vector_" : "_dense_vector_", suffix(x));
+
+  Launch gate_up(library, "gate_up" + ending);
+  gate_up.tensor(x).tensor(chosen).tensor(experts.gate_up.values);
+  if (packed) gate_up.tensor(experts.gate_up.scales);
+  gate_up.tensor(or_any(experts.gate_up_bias, act)).tensor(act).integer(experts.gate_up_bias.defined()).integer(k);
+  gate_up.integer(experts.gate_up.count).integer(hidden).integer(width).real(experts.swiglu_limit);
+  run_vector(gate_up, packed ? packed_gate_up : dense_columns, width, chosen.numel());
+
+  Launch down(library, "down" + ending);
+  down.tensor(act).tensor(chosen).tensor(weights).tensor(experts.down.values);
+  if (packed) down.tensor(experts.down.scales);
   down.tensor(or_any(experts.down_bias, act)).tensor(out).integer(experts.down_bias.defined()).integer(k);
-  down.integer(slots).integer(experts.down.count).integer(hidden).integer(width);
-  const auto groups = static_cast<uint64_t>((hidden + group_rows - 1) / group_rows);
-  down.run({groups * simdgroups * simd_width, static_cast<uint64_t>(x.size(0))}, {simdgroups * simd_width});
+  down.integer(experts.down.count).integer(hidden).integer(width);
+  const int64_t slots = k >= 3 ? 4 : k;
+  if (packed) down.integer(slots);
+  run_vector(down, packed ? packed_down(slots) : dense_columns, hidden, x.size(0));
   return out;
 }
 

@@ -12,12 +12,15 @@ namespace {
 /// Rows up to which reading the weights once for each costs less than a tile of 32.
 constexpr int64_t few_rows = 4;
 
+/// Two simdgroups, four rows of the matrix each: small groups, so that small matrices reach all cores of the GPU.
+constexpr VectorGroup vector_group{64, 8};
+
 at::Tensor linear_vector(const at::Tensor& x, const Matrix& weight, const at::Tensor& bias) {
   const at::Tensor out = at::empty({x.size(0), weight.out}, x.options());
   Launch launch("packed_vector", cat("linear_vector_", weight.kind, "_", suffix(x)));
   launch.tensor(x).tensor(weight.values).tensor(weight.scales).tensor(or_any(bias, weight.scales)).tensor(out);
   launch.integer(bias.defined()).integer(weight.out).integer(weight.in);
-  run_vector(launch, weight.out, x.size(0));
+  run_vector(launch, vector_group, weight.out, x.size(0));
   return out;
 }
 

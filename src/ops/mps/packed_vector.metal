@@ -101,18 +101,18 @@ kernel void linear_vector(device const T* x [[buffer(0)]], device const uchar* v
 
 /// act = swiglu(x * gate_up^T + bias) of each choice's expert. A simdgroup for two columns of act (x), each choice (y).
 ///
-/// x        [N, columns]
+/// x        [N, H]
 /// chosen   [N, k]
-/// values, scales  [experts, rows, columns] in MXFP4, rows = 2 I interleaved
-/// bias     [experts, rows]
+/// values, scales  [E, 2 I, H] in MXFP4, interleaved
+/// bias     [E, 2 I]
 /// act      [N * k, I]
 template <typename T>
 kernel void gate_up_vector(device const T* x [[buffer(0)]], device const long* chosen [[buffer(1)]],
                            device const uchar* values [[buffer(2)]], device const uchar* scales [[buffer(3)]],
                            device const float* bias [[buffer(4)]], device float* act [[buffer(5)]],
                            constant long& has_bias [[buffer(6)]], constant long& k [[buffer(7)]],
-                           constant long& experts [[buffer(8)]], constant long& rows [[buffer(9)]],
-                           constant long& columns [[buffer(10)]], constant long& limit_bits [[buffer(11)]],
+                           constant long& experts [[buffer(8)]], constant long& hidden [[buffer(9)]],
+                           constant long& width [[buffer(10)]], constant long& limit_bits [[buffer(11)]],
                            uint3 group [[threadgroup_position_in_grid]],
                            uint thread_index [[thread_index_in_threadgroup]],
                            uint simdgroup [[simdgroup_index_in_threadgroup]],
@@ -120,36 +120,36 @@ kernel void gate_up_vector(device const T* x [[buffer(0)]], device const long* c
                            uint simdgroups [[simdgroups_per_threadgroup]]) {
   threadgroup float table[16];
   fill_table(table, thread_index);
-  const long first = (long(group.x) * simdgroups + simdgroup) * matrix_rows;
+  const long rows = 2 * width, first = (long(group.x) * simdgroups + simdgroup) * matrix_rows;
   if (first >= rows) return;
   const int token = int(group.y) / int(k);
   const long expert = clamp(chosen[group.y], 0L, experts - 1);
   const Mxfp4Rows matrix(values, scales, table);
-  float4 sums = products(matrix, x + token * columns, expert * rows, first, rows, int(columns / 16), lane);
+  float4 sums = products(matrix, x + token * hidden, expert * rows, first, rows, int(hidden / 16), lane);
   const int pair = 2 * int(lane);
   const long row = first + pair;
   if (pair >= matrix_rows || row >= rows) return;
   float2 both = float2(sums[pair], sums[pair + 1]);
   if (has_bias != 0) both += float2(bias[expert * rows + row], bias[expert * rows + row + 1]);
-  act[(group.y * rows + row) / 2] = swiglu_value(both.x, both.y, real(limit_bits));
+  act[group.y * width + row / 2] = swiglu_value(both.x, both.y, real(limit_bits));
 }
 
 /// out = sum over the choices of a token of weight * (act * down^T + bias). The simdgroups of a group share the choices
 /// of four rows of the matrix among `slots` of them; the group has simdgroups / slots times four rows (x) of a token (y).
 ///
-/// act      [N * k, columns]
+/// act      [N * k, I]
 /// chosen, weights  [N, k]
-/// values, scales   [experts, rows, columns] in MXFP4
-/// bias     [experts, rows]
-/// out      [N, rows]
+/// values, scales   [E, H, I] in MXFP4
+/// bias     [E, H]
+/// out      [N, H]
 template <typename T>
 kernel void down_vector(device const float* act [[buffer(0)]], device const long* chosen [[buffer(1)]],
                         device const float* weights [[buffer(2)]], device const uchar* values [[buffer(3)]],
                         device const uchar* scales [[buffer(4)]], device const float* bias [[buffer(5)]],
                         device T* out [[buffer(6)]], constant long& has_bias [[buffer(7)]],
-                        constant long& k [[buffer(8)]], constant long& slots [[buffer(9)]],
-                        constant long& experts [[buffer(10)]], constant long& rows [[buffer(11)]],
-                        constant long& columns [[buffer(12)]], uint3 group [[threadgroup_position_in_grid]],
+                        constant long& k [[buffer(8)]], constant long& experts [[buffer(9)]],
+                        constant long& hidden [[buffer(10)]], constant long& width [[buffer(11)]],
+                        constant long& slots [[buffer(12)]], uint3 group [[threadgroup_position_in_grid]],
                         uint thread_index [[thread_index_in_threadgroup]],
                         uint simdgroup [[simdgroup_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]],
                         uint simdgroups [[simdgroups_per_threadgroup]]) {
@@ -160,19 +160,19 @@ kernel void down_vector(device const float* act [[buffer(0)]], device const long
   const long first = (long(group.x) * pieces + simdgroup / uint(slots)) * matrix_rows;
   const Mxfp4Rows matrix(values, scales, table);
   float4 sums = float4(0.0f);
-  for (int j = slot; first < rows && j < int(k); j += int(slots)) {
+  for (int j = slot; first < hidden && j < int(k); j += int(slots)) {
     const long choice = group.y * k + j, expert = clamp(chosen[choice], 0L, experts - 1);
-    float4 own = products(matrix, act + choice * columns, expert * rows, first, rows, int(columns / 16), lane);
-    for (int i = 0; has_bias != 0 && i < matrix_rows; ++i) own[i] += bias[expert * rows + min(first + i, rows - 1)];
+    float4 own = products(matrix, act + choice * width, expert * hidden, first, hidden, int(width / 16), lane);
+    for (int i = 0; has_bias != 0 && i < matrix_rows; ++i) own[i] += bias[expert * hidden + min(first + i, hidden - 1)];
     sums += weights[choice] * own;
   }
   if (lane == 0) partial[simdgroup] = sums;
   threadgroup_barrier(mem_flags::mem_threadgroup);
   const long row = first + lane;
-  if (slot != 0 || lane >= matrix_rows || row >= rows) return;
+  if (slot != 0 || lane >= matrix_rows || row >= hidden) return;
   float total = 0;
   for (int j = 0; j < int(slots); ++j) total += partial[simdgroup + j][lane];
-  out[group.y * rows + row] = T(total);
+  out[group.y * hidden + row] = T(total);
 }
 
 #define LINEAR_VECTOR(T, type)                                         \

@@ -9,10 +9,7 @@ namespace {
 
 // As in product.metal.
 constexpr int64_t tile_rows = 32, tile_columns = 64, tile_threads = 128;
-// As in moe.metal and packed_vector.metal.
-constexpr int64_t sort_threads = 256, vector_rows = 4, simd_width = 32;
-/// Simdgroups of a threadgroup of vector products: as few as fill the GPU, so that small matrices reach all its cores.
-constexpr int64_t vector_simdgroups = 2;
+constexpr int64_t sort_threads = 256;  // as in moe.metal
 
 int64_t pieces(int64_t count, int64_t size) {
   return (count + size - 1) / size;
@@ -117,9 +114,8 @@ GateUp gate_up_product(const at::Tensor& x, const SortedChoices& sorted, const M
   return result;
 }
 
-void run_vector(Launch& launch, int64_t rows, int64_t count) {
-  constexpr int64_t threads = vector_simdgroups * simd_width;
-  launch.run({size_of(pieces(rows, vector_rows * vector_simdgroups) * threads), size_of(count)}, {size_of(threads)});
+void run_vector(Launch& launch, const VectorGroup& group, int64_t columns, int64_t rows) {
+  launch.run({size_of(pieces(columns, group.columns) * group.threads), size_of(rows)}, {size_of(group.threads)});
 }
 
 }  // namespace xinslm::mps

@@ -70,7 +70,10 @@ struct GateUp {
 GateUp gate_up_product(const at::Tensor& x, const SortedChoices& sorted, const Matrix& gate_up, const at::Tensor& bias,
                        double swiglu_limit, bool keep);
 
-/// Runs a kernel of packed_vector.metal in which a simdgroup takes four rows of a matrix.
-void run_vector(Launch& launch, int64_t rows, int64_t count);
+/// A threadgroup of a kernel for few rows.
+struct VectorGroup {
+  int64_t threads, columns;  ///< columns of the result that it makes
+};
+void run_vector(Launch& launch, const VectorGroup& group, int64_t columns, int64_t rows);
 
 }  // namespace xinslm::mps
