@@ -21,7 +21,8 @@ void expect_metal_matches(const Operator& op, const Operator& reference, const T
     EXPECT_TRUE(std::any_of(metal.launches().begin(), metal.launches().end(), is_wanted)) << kernel << " never ran";
     ASSERT_EQ(found.size(), expected.size());
     for (size_t i = 0; i < found.size(); ++i) {
-      EXPECT_LE(distance(found[i].to(at::kFloat), expected[i]), type == at::kFloat ? tolerance.float32 : tolerance.bfloat16)
+      EXPECT_LE(distance(found[i].to(at::kFloat), expected[i]),
+                type == at::kFloat ? tolerance.float32 : tolerance.bfloat16)
           << (i == 0 ? "output" : "gradient") << " " << i << " in " << type;
     }
   }

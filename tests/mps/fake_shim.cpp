@@ -46,7 +46,8 @@ Argument buffer_of(const at::Tensor& x) {
   return {Argument::buffer, const_cast<void*>(x.const_data_ptr()), size_t(last + 1) * x.element_size(), 0};
 }
 
-AOTITorchError set_argument(AOTIMetalKernelFunctionHandle handle, unsigned index, std::variant<at::Tensor, int64_t> value) {
+AOTITorchError set_argument(AOTIMetalKernelFunctionHandle handle, unsigned index,
+                            std::variant<at::Tensor, int64_t> value) {
   auto& arguments = function_of(handle)->arguments;
   if (!is_in_block || index != arguments.size()) return AOTI_TORCH_FAILURE;
   arguments.push_back(std::move(value));
@@ -99,12 +100,16 @@ AOTITorchError aoti_torch_mps_dispatch_array_with_group_size(AOTIMetalKernelFunc
                                                              const uint64_t* group, size_t group_size) {
   if (!is_in_block || threads_size != 3 || group_size != 3) return AOTI_TORCH_FAILURE;
   const Function& function = *function_of(handle);
-  launches.push_back({function.kernel->library, function.kernel->name, function.arguments,
-                      {threads[0], threads[1], threads[2]}, {group[0], group[1], group[2]}});
+  launches.push_back({function.kernel->library,
+                      function.kernel->name,
+                      function.arguments,
+                      {threads[0], threads[1], threads[2]},
+                      {group[0], group[1], group[2]}});
   std::vector<Argument> arguments;
   for (const auto& argument : function.arguments) {
     const auto* tensor = std::get_if<at::Tensor>(&argument);
-    arguments.push_back(tensor ? buffer_of(*tensor) : Argument{Argument::integer, nullptr, 0, std::get<int64_t>(argument)});
+    arguments.push_back(tensor ? buffer_of(*tensor)
+                               : Argument{Argument::integer, nullptr, 0, std::get<int64_t>(argument)});
   }
   simulator::launch(*function.kernel, arguments, {threads[0], threads[1], threads[2]}, {group[0], group[1], group[2]});
   return AOTI_TORCH_SUCCESS;

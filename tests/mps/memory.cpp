@@ -84,7 +84,8 @@ Memory::Buffer* Memory::buffer_of(const char* place, size_t bytes, const char* v
   const Buffer* nearest = nullptr;
   size_t least = SIZE_MAX;
   for (const Buffer& b : buffers_) {
-    const size_t distance = place < b.begin ? b.begin - place : place - b.begin - std::min<size_t>(b.bytes, place - b.begin);
+    const size_t distance =
+        place < b.begin ? b.begin - place : place - b.begin - std::min<size_t>(b.bytes, place - b.begin);
     if (distance < least) least = distance, nearest = &b;
   }
   if (!nearest || least > (size_t(1) << 30)) fail(std::string(verb) + " memory that belongs to no argument");
@@ -99,14 +100,15 @@ void Memory::use_device(Buffer& buffer, const char* place, size_t bytes, bool wr
   Writer* writer = &buffer.writers[place - buffer.begin];
   const Running& r = running;
   for (size_t i = 0; i < bytes; ++i, ++writer) {
-    const bool is_ordered = writer->group == 0 || (writer->group == r.group &&
-                            (writer->thread == r.thread || writer->epoch != r.device_epoch ||
-                             (writer->simdgroup == r.simdgroup && writer->simd_epoch != r.device_simd_epoch)));
+    const bool is_ordered =
+        writer->group == 0 ||
+        (writer->group == r.group && (writer->thread == r.thread || writer->epoch != r.device_epoch ||
+                                      (writer->simdgroup == r.simdgroup && writer->simd_epoch != r.device_simd_epoch)));
     if (!is_ordered) {
       fail(std::string(writes ? "writes" : "reads") + " byte " + std::to_string(place + i - buffer.begin) + " of " +
            buffer.name + ", which " +
-           (writer->group == r.group ? "thread " + std::to_string(writer->thread) + " of its group" :
-                                       "a thread of another group") +
+           (writer->group == r.group ? "thread " + std::to_string(writer->thread) + " of its group"
+                                     : "a thread of another group") +
            " wrote with no barrier between");
     }
     if (writes) *writer = {r.group, r.device_epoch, r.device_simd_epoch, r.thread, r.simdgroup};

@@ -9,9 +9,10 @@ namespace simulator {
 
 /// The running thread, as far as the order of accesses goes. Epochs count barriers and never start again.
 struct Running {
-  char* stack = nullptr;  ///< lowest address of its fibre's stack
-  uint32_t group = 0;     ///< counts groups over the launch, from 1
-  uint16_t thread = 0;    ///< in its group
+  const void* instruction = nullptr;  ///< of its last access
+  char* stack = nullptr;              ///< lowest address of its fibre's stack
+  uint32_t group = 0;                 ///< counts groups over the launch, from 1
+  uint16_t thread = 0;                ///< in its group
   uint16_t simdgroup = 0;
   uint32_t epoch = 0, simd_epoch = 0;                ///< barriers that order threadgroup memory
   uint32_t device_epoch = 0, device_simd_epoch = 0;  ///< and device memory

@@ -40,7 +40,8 @@ struct Exchange {
 using Combine = void (*)(Exchange&, int detail);
 /// Waits until all lanes of the simdgroup that have not ended are here with the same `what`; then `combine` makes every
 /// lane's result of what all handed in.
-void exchange(const char* what, const void* in, int in_bytes, void* out, int out_bytes, Combine combine, int detail = 0);
+void exchange(const char* what, const void* in, int in_bytes, void* out, int out_bytes, Combine combine,
+              int detail = 0);
 /// Lane of the running thread in its simdgroup.
 int lane();
 

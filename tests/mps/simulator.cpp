@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "mps/memory.h"
+#include "mps/source_line.h"
 
 namespace simulator {
 namespace {
@@ -80,6 +81,7 @@ std::string kernel_name() {
 /// Back to the scheduler, until it resumes this thread.
 void yield(State state) {
   threads[current].state = state;
+  running.instruction = nullptr;
   if (_setjmp(threads[current].context) == 0) _longjmp(scheduler, 1);
 }
 
@@ -94,8 +96,15 @@ void resume(int thread) {
   Thread& t = threads[thread];
   t.state = State::ready;
   const Simdgroup& s = own_simdgroup();
-  running = {stack_of(thread), groups_run, static_cast<uint16_t>(thread), static_cast<uint16_t>(thread / lanes),
-             epoch, s.epoch, device_epoch, s.device_epoch};
+  running = {nullptr,
+             stack_of(thread),
+             groups_run,
+             static_cast<uint16_t>(thread),
+             static_cast<uint16_t>(thread / lanes),
+             epoch,
+             s.epoch,
+             device_epoch,
+             s.device_epoch};
   if (_setjmp(scheduler) != 0) {
     is_running = false;
     return;
@@ -113,7 +122,7 @@ void resume(int thread) {
 }
 
 [[noreturn]] void stop(int thread, const std::string& what) {
-  throw std::runtime_error(kernel_name() + ", " + place_of(thread) + ": " + what);
+  throw std::runtime_error(kernel_name() + ", " + place_of(thread) + ": " + what + source_line(running.instruction));
 }
 
 void stop_if_failed() {
@@ -135,8 +144,8 @@ bool release(Simdgroup& s) {
   for (auto t = first; t != last; ++t) {
     if (t->state == State::done) continue;
     if (t->state != waiting->state || std::strcmp(t->what, waiting->what) != 0) {
-      stop(int(t - threads.begin()), "takes another way than the rest of its simdgroup, where " + std::string(waiting->what) +
-                                         " needs all threads");
+      stop(int(t - threads.begin()), "takes another way than the rest of its simdgroup, where " +
+                                         std::string(waiting->what) + " needs all threads");
     }
   }
   if (waiting->state == State::in_exchange) {

@@ -7,8 +7,8 @@
 #include "mps/running_kernel.h"
 
 // Runs Metal kernels, compiled as C++ by translate.cpp's rules, on the processor: one threadgroup after the other, the
-// threads of a group as fibres that switch at barriers and at what a simdgroup does together. Sees every access to memory
-// (access.cpp) and stops a launch at the first that is wrong.
+// threads of a group as fibres that switch at barriers and at what a simdgroup does together. Sees every access to
+// memory (access.cpp) and stops a launch at the first that is wrong.
 namespace simulator {
 
 struct Size3 {
@@ -37,9 +37,9 @@ bool has_library(const std::string& library);
 [[noreturn]] void fail(const std::string& what);
 
 /// Runs a grid of `threads` threads in groups of `group`; arguments by buffer index.
-/// @throws std::runtime_error naming kernel, thread and place when the kernel reads or writes outside of its buffers and
-/// arrays, when two threads use the same memory with no barrier between, when threads do not arrive at a barrier together,
-/// and when the launch does not fit the kernel
+/// @throws std::runtime_error naming kernel, thread and place when the kernel reads or writes outside of its buffers
+/// and arrays, when two threads use the same memory with no barrier between, when threads do not arrive at a barrier
+/// together, and when the launch does not fit the kernel
 void launch(const Kernel& kernel, const std::vector<Argument>& arguments, Size3 threads, Size3 group);
 
 }  // namespace simulator

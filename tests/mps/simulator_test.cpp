@@ -62,12 +62,14 @@ TEST(Simulator, ReportsReadPastEnd) {
   auto x = counted(64);
   std::vector<float> y(64);
   expect_report("reads_past_end", {buffer(x), buffer(y)}, {64}, {32},
-                "thread (31, 0, 0) of group (1, 0, 0): reads 4 bytes 0 bytes past the end of buffer 0 (x) (256 bytes)");
+                "thread (31, 0, 0) of group (1, 0, 0): reads 4 bytes 0 bytes past the end of buffer 0 (x) (256 bytes) "
+                "(probe.metal:10)");
 }
 
 TEST(Simulator, ReportsWriteBeforeStart) {
   std::vector<float> y(8);
-  expect_report("writes_before_start", {buffer(y)}, {8}, {8}, "writes 4 bytes 4 bytes before the start of buffer 0 (y)");
+  expect_report("writes_before_start", {buffer(y)}, {8}, {8},
+                "writes 4 bytes 4 bytes before the start of buffer 0 (y)");
 }
 
 TEST(Simulator, ReportsIndexOutsideOfThreadsOwnArray) {
@@ -143,8 +145,17 @@ TEST(Simulator, SimdgroupFunctionsGiveWhatMetalSays) {
   run("simdgroup_functions", {buffer(y)}, {32}, {32});
   for (int lane = 0; lane < 32; ++lane) {
     const float x = lane + 1;
-    const float expected[] = {528, 100, 1, 32 - lane + 0.0f, (lane ^ 1) + 1.0f, lane < 29 ? x + 3 : x,
-                              lane >= 3 ? x - 3 : x, 8, x * (x + 1) / 2, x * (x - 1) / 2, 32.5f};
+    const float expected[] = {528,
+                              100,
+                              1,
+                              32 - lane + 0.0f,
+                              (lane ^ 1) + 1.0f,
+                              lane < 29 ? x + 3 : x,
+                              lane >= 3 ? x - 3 : x,
+                              8,
+                              x * (x + 1) / 2,
+                              x * (x - 1) / 2,
+                              32.5f};
     for (int f = 0; f < 11; ++f) EXPECT_EQ(y[f * 32 + lane], expected[f]) << "function " << f << " lane " << lane;
   }
 }

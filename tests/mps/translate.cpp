@@ -40,16 +40,17 @@ std::string without_comments(std::string text) {
 }
 
 std::string with_threadgroup_arrays(const std::string& text) {
-  static const std::regex declaration(R"(\bthreadgroup\s+([A-Za-z_][\w:<>, ]*?)\s+([A-Za-z_]\w*)\s*((?:\[[^;]*\])?)\s*;)");
+  static const std::regex declaration(
+      R"(\bthreadgroup\s+([A-Za-z_][\w:<>, ]*?)\s+([A-Za-z_]\w*)\s*((?:\[[^;]*\])?)\s*;)");
   std::string out;
   auto rest = text.cbegin();
   int count = 0;
   for (std::sregex_iterator i(text.begin(), text.end(), declaration), end; i != end; ++i) {
     const std::string type = (*i)[1], name = (*i)[2], sizes = (*i)[3];
     out.append(rest, (*i)[0].first);
-    out += "typedef " + type + " " + name + "_array" + sizes + "; " + name + "_array& " + name + " = *static_cast<" + name +
-           "_array*>(simulator::threadgroup_array(" + std::to_string(count++) + ", sizeof(" + name + "_array), \"" + name +
-           "\"));";
+    out += "typedef " + type + " " + name + "_array" + sizes + "; " + name + "_array& " + name + " = *static_cast<" +
+           name + "_array*>(simulator::threadgroup_array(" + std::to_string(count++) + ", sizeof(" + name +
+           "_array), \"" + name + "\"));";
     rest = (*i)[0].second;
   }
   return out.append(rest, text.cend());
@@ -90,7 +91,8 @@ Found kernels_of(const std::string& text) {
       if (!std::regex_search(part, m, parameter)) {
         throw std::runtime_error("kernel " + name + ": parameter without name and [[attribute]]: " + part);
       }
-      found.tables += "    {\"" + m[1].str() + "\", \"" + m[2].str() + "\", " + (m[3].matched ? m[3].str() : "-1") + "},\n";
+      found.tables +=
+          "    {\"" + m[1].str() + "\", \"" + m[2].str() + "\", " + (m[3].matched ? m[3].str() : "-1") + "},\n";
     }
     found.tables += "};\n";
     const size_t before = text.find_last_not_of(" \n\t", i->position() - 1);
@@ -104,11 +106,13 @@ Found kernels_of(const std::string& text) {
 int main(int count, char** words) try {
   if (count != 5) throw std::runtime_error("usage: translate LIBRARY COMMON SOURCE OUTPUT");
   const std::string library = words[1], own = "\n#line 1 \"" + std::string(words[3]) + "\"\n";
-  const std::string text = without_comments("#line 1 \"" + std::string(words[2]) + "\"\n" + read(words[2]) + own + read(words[3]));
+  const std::string text =
+      without_comments("#line 1 \"" + std::string(words[2]) + "\"\n" + read(words[2]) + own + read(words[3]));
   const Found kernels = kernels_of(text);
   std::ofstream out(words[4]);
   out << "#include <metal_stdlib>\nnamespace {\nconst char library_name[] = \"" << library << "\";\n"
-      << kernels.tables << with_threadgroup_arrays(text) << "\n" << kernels.registrations << "}\n";
+      << kernels.tables << with_threadgroup_arrays(text) << "\n"
+      << kernels.registrations << "}\n";
   return out.flush() ? 0 : 1;
 } catch (const std::exception& e) {
   std::cerr << (count > 3 ? words[3] : "translate") << ": " << e.what() << "\n";

@@ -27,8 +27,8 @@ class Libraries {
   AOTIMetalKernelFunctionHandle kernel(std::string_view library, const std::string& kernel) {
     const std::lock_guard lock(mutex_);  // backward passes launch from threads of their own
     const auto [found, is_new] = kernels_.try_emplace(cat(library, "/", kernel));
-    if (is_new && aoti_torch_mps_get_kernel_function(compiled(library), kernel.c_str(), &found->second) !=
-                      AOTI_TORCH_SUCCESS) {
+    if (is_new &&
+        aoti_torch_mps_get_kernel_function(compiled(library), kernel.c_str(), &found->second) != AOTI_TORCH_SUCCESS) {
       kernels_.erase(found);
       runtime_failure("Metal library ", library, ": no kernel ", kernel, last_error());
     }

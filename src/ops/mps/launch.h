@@ -22,8 +22,8 @@ struct Size3 {
   uint64_t x = 1, y = 1, z = 1;
 };
 
-/// One launch of a Metal kernel, put into the queue of LibTorch's MPS device behind what is there already. Arguments take
-/// buffer indices 0, 1, 2 ... in the order given.
+/// One launch of a Metal kernel, put into the queue of LibTorch's MPS device behind what is there already. Arguments
+/// take buffer indices 0, 1, 2 ... in the order given.
 class Launch {
  public:
   /// @param library  name of a file src/ops/mps/NAME.metal

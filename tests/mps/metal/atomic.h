@@ -25,20 +25,20 @@ __attribute__((no_sanitize_thread)) T atomic_load_explicit(const volatile atomic
   return object->value;
 }
 
-#define ATOMIC_CHANGE(name, expression)                                                                       \
-  template <class T>                                                                                          \
+#define ATOMIC_CHANGE(name, expression)                                                                            \
+  template <class T>                                                                                               \
   __attribute__((no_sanitize_thread)) T name(volatile atomic<T>* object, typename same<T>::type b, memory_order) { \
-    simulator::check_atomic(const_cast<T*>(&object->value), sizeof(T));                                       \
-    const T a = object->value;                                                                                \
-    object->value = T(expression);                                                                            \
-    return a;                                                                                                 \
+    simulator::check_atomic(const_cast<T*>(&object->value), sizeof(T));                                            \
+    const T a = object->value;                                                                                     \
+    object->value = T(expression);                                                                                 \
+    return a;                                                                                                      \
   }
 ATOMIC_CHANGE(atomic_fetch_add_explicit, a + b)
 ATOMIC_CHANGE(atomic_fetch_sub_explicit, a - b)
 ATOMIC_CHANGE(atomic_fetch_max_explicit, max(a, b))
 ATOMIC_CHANGE(atomic_fetch_min_explicit, min(a, b))
 ATOMIC_CHANGE(atomic_fetch_or_explicit, a | b)
-ATOMIC_CHANGE(atomic_fetch_and_explicit, a & b)
+ATOMIC_CHANGE(atomic_fetch_and_explicit, a& b)
 ATOMIC_CHANGE(atomic_exchange_explicit, b)
 #undef ATOMIC_CHANGE
 

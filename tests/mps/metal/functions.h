@@ -11,16 +11,16 @@ template <class T, class R = T>
 using if_integer = typename std::enable_if<std::is_integral<T>::value, R>::type;
 
 // Functions of real numbers, element by element for vectors. Integers are refused, as Metal finds them ambiguous.
-#define REAL_FUNCTION(name, of_float)                            \
-  template <class T>                                             \
-  if_real<T> name(T x) {                                         \
-    return T(of_float(float(x)));                                \
-  }                                                              \
-  template <class T, int N>                                      \
-  vec<T, N> name(const vec<T, N>& x) {                           \
-    vec<T, N> r;                                                 \
-    for (int i = 0; i < N; ++i) r.data[i] = name(x.data[i]);     \
-    return r;                                                    \
+#define REAL_FUNCTION(name, of_float)                        \
+  template <class T>                                         \
+  if_real<T> name(T x) {                                     \
+    return T(of_float(float(x)));                            \
+  }                                                          \
+  template <class T, int N>                                  \
+  vec<T, N> name(const vec<T, N>& x) {                       \
+    vec<T, N> r;                                             \
+    for (int i = 0; i < N; ++i) r.data[i] = name(x.data[i]); \
+    return r;                                                \
   }
 inline float inverse_root(float x) {
   return 1 / __builtin_sqrtf(x);
@@ -108,16 +108,16 @@ template <class T>
 if_scalar<T> clamp(T x, T low, T high) {
   return min(max(x, low), high);
 }
-#define OF_EACH_ELEMENT(name)                                                \
-  template <class T, int N>                                                  \
-  vec<T, N> name(const vec<T, N>& a, const vec<T, N>& b) {                   \
-    vec<T, N> r;                                                             \
-    for (int i = 0; i < N; ++i) r.data[i] = name(a.data[i], b.data[i]);      \
-    return r;                                                                \
-  }                                                                          \
-  template <class T, int N>                                                  \
-  vec<T, N> name(const vec<T, N>& a, typename same<T>::type b) {             \
-    return name(a, vec<T, N>(b));                                            \
+#define OF_EACH_ELEMENT(name)                                           \
+  template <class T, int N>                                             \
+  vec<T, N> name(const vec<T, N>& a, const vec<T, N>& b) {              \
+    vec<T, N> r;                                                        \
+    for (int i = 0; i < N; ++i) r.data[i] = name(a.data[i], b.data[i]); \
+    return r;                                                           \
+  }                                                                     \
+  template <class T, int N>                                             \
+  vec<T, N> name(const vec<T, N>& a, typename same<T>::type b) {        \
+    return name(a, vec<T, N>(b));                                       \
   }
 OF_EACH_ELEMENT(max)
 OF_EACH_ELEMENT(min)

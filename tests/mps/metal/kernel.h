@@ -51,8 +51,8 @@ void call(void (*function)(P...), const Parameter* parameters) {
 
 #define JOINED_(a, b) a##b
 #define JOINED(a, b) JOINED_(a, b)
-#define REGISTERED(name, function, ...)                                                             \
-  static const simulator::Registration JOINED(registration_, __COUNTER__)(                          \
+#define REGISTERED(name, function, ...)                                                                        \
+  static const simulator::Registration JOINED(registration_, __COUNTER__)(                                     \
       library_name, name, function##_parameters, sizeof(function##_parameters) / sizeof(simulator::Parameter), \
       [] { simulator::call(&__VA_ARGS__, function##_parameters); });
 #define KERNEL_AS(name, function, ...) REGISTERED(name, function, function<__VA_ARGS__>)

@@ -82,27 +82,27 @@ T shuffled(const char* what, T value, int from) {
   return result;
 }
 
-#define FOLD(name, expression)              \
-  struct name {                             \
-    template <class T>                      \
-    static T of(const T& a, const T& b) {   \
-      return T(expression);                 \
-    }                                       \
+#define FOLD(name, expression)            \
+  struct name {                           \
+    template <class T>                    \
+    static T of(const T& a, const T& b) { \
+      return T(expression);               \
+    }                                     \
   };
 FOLD(Sum, a + b)
-FOLD(Product, a * b)
+FOLD(Product, a* b)
 FOLD(Max, max(a, b))
 FOLD(Min, min(a, b))
-FOLD(And, a & b)
+FOLD(And, a& b)
 FOLD(Or, a | b)
 FOLD(Xor, a ^ b)
 #undef FOLD
 
 }  // namespace simd
 
-#define SIMD_FOLD(name, Fold)                                \
-  template <class T>                                         \
-  T name(T value) {                                          \
+#define SIMD_FOLD(name, Fold)                                        \
+  template <class T>                                                 \
+  T name(T value) {                                                  \
     return simd::exchanged(#name, value, simd::fold<T, simd::Fold>); \
   }
 SIMD_FOLD(simd_sum, Sum)

@@ -22,7 +22,8 @@ struct bfloat {
   uint16_t bits;
 
   bfloat() = default;
-  template <class T, class = typename std::enable_if<std::is_arithmetic<T>::value || std::is_same<T, half>::value>::type>
+  template <class T,
+            class = typename std::enable_if<std::is_arithmetic<T>::value || std::is_same<T, half>::value>::type>
   explicit constexpr bfloat(T x) : bits(rounded(__builtin_bit_cast(uint32_t, static_cast<float>(x)))) {}
   constexpr operator float() const { return __builtin_bit_cast(float, uint32_t(bits) << 16); }
 
@@ -107,24 +108,24 @@ struct same {
   typedef T type;
 };
 
-#define VECTOR_OPERATOR(op)                                                                 \
-  template <class T, int N>                                                                 \
-  vec<T, N> operator op(const vec<T, N>& a, const vec<T, N>& b) {                           \
-    vec<T, N> r;                                                                            \
-    for (int i = 0; i < N; ++i) r.data[i] = T(a.data[i] op b.data[i]);                      \
-    return r;                                                                               \
-  }                                                                                         \
-  template <class T, int N>                                                                 \
-  vec<T, N> operator op(const vec<T, N>& a, typename same<T>::type b) {                     \
-    return a op vec<T, N>(b);                                                               \
-  }                                                                                         \
-  template <class T, int N>                                                                 \
-  vec<T, N> operator op(typename same<T>::type a, const vec<T, N>& b) {                     \
-    return vec<T, N>(a) op b;                                                               \
-  }                                                                                         \
-  template <class T, int N, class B>                                                        \
-  vec<T, N>& operator op##=(vec<T, N>& a, const B& b) {                                     \
-    return a = a op b;                                                                      \
+#define VECTOR_OPERATOR(op)                                             \
+  template <class T, int N>                                             \
+  vec<T, N> operator op(const vec<T, N>& a, const vec<T, N>& b) {       \
+    vec<T, N> r;                                                        \
+    for (int i = 0; i < N; ++i) r.data[i] = T(a.data[i] op b.data[i]);  \
+    return r;                                                           \
+  }                                                                     \
+  template <class T, int N>                                             \
+  vec<T, N> operator op(const vec<T, N>& a, typename same<T>::type b) { \
+    return a op vec<T, N>(b);                                           \
+  }                                                                     \
+  template <class T, int N>                                             \
+  vec<T, N> operator op(typename same<T>::type a, const vec<T, N>& b) { \
+    return vec<T, N>(a) op b;                                           \
+  }                                                                     \
+  template <class T, int N, class B>                                    \
+  vec<T, N>& operator op##=(vec<T, N>& a, const B& b) {                 \
+    return a = a op b;                                                  \
   }
 VECTOR_OPERATOR(+)
 VECTOR_OPERATOR(-)
@@ -168,7 +169,7 @@ struct numeric_limits<bfloat> {
 
 }  // namespace metal
 
-#define VECTOR_NAMES(type)          \
+#define VECTOR_NAMES(type)             \
   typedef metal::vec<type, 2> type##2; \
   typedef metal::vec<type, 3> type##3; \
   typedef metal::vec<type, 4> type##4;
