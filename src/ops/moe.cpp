@@ -19,7 +19,8 @@ using torch::autograd::variable_list;
 using MaybeTensor = std::optional<at::Tensor>;
 
 at::Tensor dense_swiglu(const at::Tensor& gate_up, double swiglu_limit) {
-  return mps::is_fast(gate_up) ? mps::swiglu_forward(gate_up, swiglu_limit) : cpu::swiglu_forward(gate_up, swiglu_limit);
+  return mps::is_fast(gate_up) ? mps::swiglu_forward(gate_up, swiglu_limit)
+                               : cpu::swiglu_forward(gate_up, swiglu_limit);
 }
 
 struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
@@ -32,9 +33,9 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const at::Tensor gate_up = context->get_saved_variables()[0], grad = grads[0].contiguous();
     const double limit = context->saved_data["limit"].toDouble();
-    return {mps::is_fast(gate_up) ? mps::swiglu_backward(gate_up, grad, limit)
-                                  : cpu::swiglu_backward(gate_up, grad, limit),
-            {}};
+    return {
+        mps::is_fast(gate_up) ? mps::swiglu_backward(gate_up, grad, limit) : cpu::swiglu_backward(gate_up, grad, limit),
+        {}};
   }
 };
 

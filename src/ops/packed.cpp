@@ -121,6 +121,13 @@ at::Tensor packed_linear(const at::Tensor& x, const c10::intrusive_ptr<Q8Tensor>
   return linear_of(x, weight, bias);
 }
 
+at::Tensor packed_embedding(const c10::intrusive_ptr<Q8Tensor>& weight, const at::Tensor& tokens, at::ScalarType type) {
+  if (!mps::is_fast(weight->scales()) || tokens.numel() == 0) return weight->select_rows(tokens, type);
+  require(weight->sizes().size() == 2, "packed_embedding: weight is ", at::IntArrayRef(weight->sizes()),
+          ", expected [rows, in]");
+  return mps::packed_embedding(*weight, tokens, type);
+}
+
 at::Tensor moe_experts(const at::Tensor& x, const Routing& routing, const PackedExpertWeights& experts,
                        double swiglu_limit) {
   check(x, routing, experts);

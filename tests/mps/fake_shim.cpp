@@ -127,13 +127,13 @@ bool mps::is_fast(const at::Tensor& x) {
 namespace test {
 
 SimulatedMetal::SimulatedMetal() {
-  launches.clear();
+  ::launches.clear();
   is_simulated = true;
 }
 
 SimulatedMetal::~SimulatedMetal() {
   is_simulated = false;
-  launches.clear();
+  ::launches.clear();
 }
 
 const std::vector<RecordedLaunch>& SimulatedMetal::launches() const {

@@ -29,7 +29,6 @@ void expect_linear_matches(const c10::intrusive_ptr<Packed>& weight, int64_t cou
   const auto fast = [&](const Tensors& t) { return packed_linear(t[0], weight, bias); };
   const auto reference = [&](const Tensors& t) { return biased ? t[0].mm(exact) + bias : t[0].mm(exact); };
   expect_metal_matches(fast, reference, {normal({count, in}, 1)}, {}, kernel);
-  expect_metal_matches(fast, reference, {normal({count, in}, 1)}, {}, "product_");
 }
 
 struct Sizes {
@@ -53,12 +52,11 @@ using Op = at::Tensor (*)(const at::Tensor&, const Routing&, const PackedExpertW
 void expect_experts_match(const Sizes& s, const at::Tensor& chosen, bool biases, bool are_few) {
   SCOPED_TRACE(::testing::Message() << s.tokens << " tokens, " << s.experts << " experts, biases " << biases);
   const PackedExpertWeights experts = packed_experts(s, biases);
-  const auto with = [&](Op op) {
-    return [&, op](const Tensors& t) { return op(t[0], {chosen, t[1]}, experts, 7.0); };
-  };
+  const auto with = [&](Op op) { return [&, op](const Tensors& t) { return op(t[0], {chosen, t[1]}, experts, 7.0); }; };
   const Operator fast = with(moe_experts), reference = with(moe_experts_ref);
   const Tensors inputs{normal({s.tokens, s.hidden}, 1), normal({s.tokens, s.k}, 2).softmax(-1)};
-  expect_metal_matches(fast, reference, inputs, {1}, "gate_up_mxfp4");
+  // A value that is rounded across the clamp's limit gains or loses its gradient.
+  expect_metal_matches(fast, reference, inputs, {1}, "gate_up_mxfp4", {.float32 = 2e-5, .bfloat16 = 0.1});
   for (const auto& [type, allowed] : {std::pair{at::kFloat, 2e-5}, {at::kHalf, 4e-3}, {at::kBFloat16, 2e-2}}) {
     const at::Tensor x = inputs[0].to(type), expected = reference({x.to(at::kFloat), inputs[1]});
     const SimulatedMetal metal;
@@ -75,13 +73,14 @@ at::Tensor choices_of(const Sizes& s, int64_t unused) {
 }  // namespace
 
 TEST(MetalPackedLinear, MatchesTheDecodedWeightsOnOddSizes) {
-  for (const int64_t count : {1, 3, 5, 33, 67}) {
-    for (const auto& [rows, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 32}, {16, 64}, {35, 544}, {67, 96}}) {
-      const at::Tensor weight = normal({rows, in}, 3) * 0.3;
-      const std::string kernel = count <= 4 ? "linear_vector_" : "product_transposed_";
-      expect_linear_matches(mxfp4(weight), count, count % 2 == 1, kernel + "mxfp4");
-      expect_linear_matches(q8(weight), count, rows % 2 == 1, kernel + "q8");
-    }
+  struct Case {
+    int64_t count, rows, in;
+  };
+  for (const auto& [count, rows, in] : {Case{1, 1, 32}, {3, 35, 544}, {5, 16, 64}, {33, 67, 96}, {67, 35, 160}}) {
+    const at::Tensor weight = normal({rows, in}, 3) * 0.3;
+    const std::string kernel = count <= 4 ? "linear_vector_" : "product_transposed_";
+    expect_linear_matches(mxfp4(weight), count, count % 2 == 1, kernel + "mxfp4");
+    expect_linear_matches(q8(weight), count, rows % 2 == 1, kernel + "q8");
   }
 }
 
@@ -106,13 +105,26 @@ TEST(MetalPackedLinear, TakesRowsOfALargerTensorAndAnyLayout) {
   EXPECT_LT(distance(packed_linear(row, weight, {}), exact_row), 1e-5);
 }
 
+TEST(MetalPackedEmbedding, LooksUpTheSameRows) {
+  const auto weight = q8(normal({9, 96}, 3));
+  const at::Tensor tokens = at::tensor({8, 0, 3, 3, 1, 7}, at::kLong).view({2, 3});
+  for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    const at::Tensor expected = weight->select_rows(tokens, type);
+    const SimulatedMetal metal;
+    EXPECT_TRUE(packed_embedding(weight, tokens, type).equal(expected)) << type;
+    EXPECT_EQ(metal.launches().size(), 1U);
+  }
+  const SimulatedMetal metal;
+  EXPECT_TRUE(packed_embedding(weight, at::tensor({9, -1}, at::kLong), at::kFloat).isnan().all().item<bool>());
+}
+
 TEST(MetalPackedExperts, MatchTheReferenceOnOddSizes) {
   const auto check = [](const Sizes& s, bool are_few) {
     expect_experts_match(s, choices_of(s, 0), true, are_few);
     expect_experts_match(s, choices_of(s, s.experts - s.k), false, are_few);
   };
   check({1, 32, 32, 4, 4}, true);
-  check({3, 544, 64, 8, 3}, true);
+  check({3, 288, 64, 8, 3}, true);
   check({37, 64, 96, 4, 2}, false);
   check({67, 32, 160, 3, 1}, false);
 }

@@ -13,8 +13,8 @@ namespace xinslm {
 
 /// One MXFP4 matrix for each expert. On the processor it is brought into the layout of the products expert by expert,
 /// when it is first used: a model opens at once, and experts that no token chooses are never read. What a file's map
-/// holds of an expert is given back when it has been laid out. Other devices get the layout of checkpoints, all of it at
-/// once, and what a file's map held is given back then.
+/// holds of an expert is given back when it has been laid out. Other devices get the layout of checkpoints, all of it
+/// at once, and what a file's map held is given back then.
 class ExpertMatrices {
  public:
   /// @param source  [E, rows, in], any layout, any device

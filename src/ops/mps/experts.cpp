@@ -71,10 +71,9 @@ struct Forward {
 
 Forward forward(const at::Tensor& x, const SortedChoices& sorted, const at::Tensor& weights, const Experts& experts,
                 bool keep) {
-  const GateUp gate_up =
-      gate_up_product(x, sorted, experts.gate_up, experts.gate_up_bias, experts.swiglu_limit, keep);
-  const at::Tensor y = product(gate_up.act, {&sorted, RowsOf::places}, experts.down, Direction::forward,
-                               experts.down_bias);
+  const GateUp gate_up = gate_up_product(x, sorted, experts.gate_up, experts.gate_up_bias, experts.swiglu_limit, keep);
+  const at::Tensor y =
+      product(gate_up.act, {&sorted, RowsOf::places}, experts.down, Direction::forward, experts.down_bias);
   return {combine(y, sorted, weights), gate_up.kept};
 }
 
@@ -143,7 +142,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
                             const MaybeTensor& down_bias, const at::Tensor& chosen, const PackedExpertWeights& packed,
                             double swiglu_limit) {
     const ExpertWeights plain{tensor_of(gate_up), tensor_of(gate_up_bias), tensor_of(down), tensor_of(down_bias)};
-    const Experts experts = plain.gate_up.defined() ? experts_of(plain, swiglu_limit) : experts_of(packed, swiglu_limit);
+    const Experts experts =
+        plain.gate_up.defined() ? experts_of(plain, swiglu_limit) : experts_of(packed, swiglu_limit);
     const at::Tensor rows = dense(x), factors = dense_float(weights), choices = dense(chosen);
     const SortedChoices sorted = sort_choices(choices, experts.down.count);
     const auto result = mps::forward(rows, sorted, factors, experts, true);
@@ -152,9 +152,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     context->saved_data["packed"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(packed));
     context->saved_data["limit"] = swiglu_limit;
     context->saved_data["wants"] =
-        std::vector<bool>{needs_gradient(x),          needs_gradient(plain.gate_up),
-                          needs_gradient(plain.down), needs_gradient(plain.gate_up_bias),
-                          needs_gradient(plain.down_bias)};
+        std::vector<bool>{needs_gradient(x), needs_gradient(plain.gate_up), needs_gradient(plain.down),
+                          needs_gradient(plain.gate_up_bias), needs_gradient(plain.down_bias)};
     return result.out;
   }
 
@@ -178,7 +177,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     result[1] = inner.weights.to(weights.scalar_type());
     const int64_t count = experts.down.count;
     if (wants[1]) result[2] = outer_product(x, RowsOf::tokens, inner.gate_up, RowsOf::places, sorted, count);
-    if (wants[2]) result[4] = outer_product(inner.weighted_act, RowsOf::places, grad_out, RowsOf::tokens, sorted, count);
+    if (wants[2])
+      result[4] = outer_product(inner.weighted_act, RowsOf::places, grad_out, RowsOf::tokens, sorted, count);
     if (wants[3]) {
       result[3] = sum_of_places(inner.gate_up, RowsOf::places, sorted, factors).to(saved[3].scalar_type());
     }

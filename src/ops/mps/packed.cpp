@@ -52,4 +52,16 @@ at::Tensor packed_linear_backward(const at::Tensor& grad, const Q8Tensor& weight
   return backward(grad, matrix_of(weight));
 }
 
+at::Tensor packed_embedding(const Q8Tensor& weight, const at::Tensor& tokens, at::ScalarType type) {
+  const Matrix table = matrix_of(weight);
+  const at::Tensor ids = dense(tokens.to(table.values.device()));
+  auto sizes = tokens.sizes().vec();
+  sizes.push_back(table.in);
+  const at::Tensor out = at::empty(sizes, table.scales.options().dtype(type));
+  Launch launch("packed_vector", cat("q8_rows_", suffix(out)));
+  launch.tensor(table.values).tensor(table.scales).tensor(ids).tensor(out).integer(table.out).integer(table.in);
+  launch.run({static_cast<uint64_t>(table.in / 4), static_cast<uint64_t>(ids.numel())}, {64});
+  return out;
+}
+
 }  // namespace xinslm::mps

@@ -17,4 +17,8 @@ at::Tensor packed_linear_forward(const at::Tensor& x, const Q8Tensor& weight, co
 at::Tensor packed_linear_backward(const at::Tensor& grad, const Mxfp4Tensor& weight);
 at::Tensor packed_linear_backward(const at::Tensor& grad, const Q8Tensor& weight);
 
+/// Rows of weight for tokens [...] int64: [..., in] of the type given; not-a-numbers where a token is outside [0,
+/// rows).
+at::Tensor packed_embedding(const Q8Tensor& weight, const at::Tensor& tokens, at::ScalarType type);
+
 }  // namespace xinslm::mps

@@ -175,6 +175,25 @@ kernel void down_vector(device const float* act [[buffer(0)]], device const long
   out[group.y * hidden + row] = T(total);
 }
 
+/// Rows of a matrix in 8-bit blocks, decoded: a thread for four columns (x) of each token (y). A token outside of [0, rows)
+/// gives no numbers.
+///
+/// values   [rows, columns], scales [rows, columns / 32]
+/// out      [tokens, columns]
+template <typename T>
+kernel void q8_rows(device const char4* values [[buffer(0)]], device const half* scales [[buffer(1)]],
+                    device const long* tokens [[buffer(2)]], device T* out [[buffer(3)]],
+                    constant long& rows [[buffer(4)]], constant long& columns [[buffer(5)]],
+                    uint2 place [[thread_position_in_grid]]) {
+  const long token = tokens[place.y];
+  float4 four = float4(NAN);
+  if (token >= 0 && token < rows) {
+    const long at = token * (columns / 4) + place.x;
+    four = float4(values[at]) * float(scales[at / 8]);
+  }
+  *(device vec<T, 4>*)(out + place.y * columns + 4 * place.x) = vec<T, 4>(four);
+}
+
 #define LINEAR_VECTOR(T, type)                                         \
   KERNEL_AS("linear_vector_mxfp4_" type, linear_vector, T, Mxfp4Rows) \
   KERNEL_AS("linear_vector_q8_" type, linear_vector, T, Q8Rows)
@@ -184,5 +203,6 @@ LINEAR_VECTOR(half, "half")
 #if __METAL_VERSION__ >= 310
 LINEAR_VECTOR(bfloat, "bfloat")
 #endif
+KERNELS(q8_rows)
 KERNELS(gate_up_vector)
 KERNELS(down_vector)

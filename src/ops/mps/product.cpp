@@ -23,8 +23,8 @@ template <class Packed>
 Matrix packed_matrix(const Packed& weight, const char* kind) {
   const auto plain = weight.repack(PackedLayout::checkpoint);
   const auto& sizes = plain->sizes();
-  return {kind, dense(plain->values()), dense(plain->scales()), sizes.size() == 3 ? sizes[0] : 1, sizes.back(),
-          sizes[sizes.size() - 2]};
+  return {kind,         dense(plain->values()), dense(plain->scales()), sizes.size() == 3 ? sizes[0] : 1,
+          sizes.back(), sizes[sizes.size() - 2]};
 }
 
 /// Tokens' rows are found through choice / k, places' rows directly: k is 0 then.
@@ -32,10 +32,9 @@ int64_t divisor(RowsOf rows, const SortedChoices& sorted) {
   return rows == RowsOf::tokens ? sorted.k : 0;
 }
 
-/// A threadgroup for each tile there may be.
-void run_tiles(Launch& launch, int64_t columns, int64_t rows, int64_t depth) {
-  launch.run({size_of(pieces(columns, tile_columns) * tile_threads), size_of(rows), size_of(depth)},
-             {size_of(tile_threads), 1, 1});
+/// A threadgroup for each tile there may be, along rows first.
+void run_tiles(Launch& launch, int64_t tiles, int64_t columns) {
+  launch.run({size_of(tiles * tile_threads), size_of(pieces(columns, tile_columns))}, {size_of(tile_threads)});
 }
 
 }  // namespace
@@ -85,7 +84,7 @@ at::Tensor product(const at::Tensor& x, const Grouping& grouping, const Matrix& 
   launch.tensor(matrix.values).tensor(or_any(matrix.scales, matrix.values)).tensor(or_any(bias, x)).tensor(out);
   launch.integer(sorted ? divisor(grouping.rows, *sorted) : 0).integer(sorted != nullptr).integer(bias.defined());
   launch.integer(rows).integer(columns).integer(terms);
-  run_tiles(launch, columns, sorted ? sorted->tiles.size(0) : pieces(rows, tile_rows), 1);
+  run_tiles(launch, sorted ? sorted->tiles.size(0) : pieces(rows, tile_rows), columns);
   return out;
 }
 
@@ -96,7 +95,9 @@ at::Tensor outer_product(const at::Tensor& left, RowsOf left_rows, const at::Ten
   Launch launch("product", cat("outer_product_", suffix(left)));
   launch.tensor(left).tensor(right).tensor(sorted.choices).tensor(sorted.begin).tensor(out);
   launch.integer(divisor(left_rows, sorted)).integer(divisor(right_rows, sorted)).integer(rows).integer(columns);
-  run_tiles(launch, columns, pieces(rows, tile_rows), experts);
+  launch.run(
+      {size_of(pieces(rows, tile_rows) * tile_threads), size_of(pieces(columns, tile_columns)), size_of(experts)},
+      {size_of(tile_threads)});
   return out;
 }
 
@@ -110,7 +111,7 @@ GateUp gate_up_product(const at::Tensor& x, const SortedChoices& sorted, const M
   launch.tensor(result.act).tensor(or_any(result.kept, result.act));
   launch.integer(sorted.k).integer(bias.defined()).integer(keep).integer(gate_up.out).integer(gate_up.in);
   launch.real(swiglu_limit);
-  run_tiles(launch, gate_up.out, sorted.tiles.size(0), 1);
+  run_tiles(launch, sorted.tiles.size(0), gate_up.out);
   return result;
 }
 

@@ -1,6 +1,9 @@
 // Products of many rows with matrices. A threadgroup of four simdgroups makes a tile of the result, 32 rows by 64
 // columns, each simdgroup 16 by 32 of it, from 32 terms of the sums at a time in threadgroup memory.
 //
+// Threadgroups follow one another down the rows of the result first: so those at work together share columns of the
+// matrix, which is read once, while the rows, far smaller, stay in the caches.
+//
 // Rows may belong to experts: then they are sorted by expert ("places", see moe.metal), and a table says which expert's
 // rows each tile has. Each expert has a matrix; the matrices follow one another.
 
@@ -91,7 +94,7 @@ struct Mxfp4Matrix {
 
   void copy(long row, long column, threadgroup T* to) const {
     if (row >= rows || column >= columns) return set_zero(to);
-    const long place = row * columns + column;
+    const ulong place = ulong(row * columns + column);
     const uint2 codes = values[place / 16];
     const float scale = e8m0_value(scales[place / 32]);
     for (int i = 0; i < 4; ++i) {
@@ -116,7 +119,7 @@ struct Q8Matrix {
 
   void copy(long row, long column, threadgroup T* to) const {
     if (row >= rows || column >= columns) return set_zero(to);
-    const long place = row * columns + column;
+    const ulong place = ulong(row * columns + column);
     const float scale = float(scales[place / 32]);
     for (int i = 0; i < 4; ++i) {
       *(threadgroup vec<T, 4>*)(to + 4 * i) = vec<T, 4>(float4(values[place / 4 + i]) * scale);
@@ -129,7 +132,9 @@ struct Sums {
   simdgroup_matrix<float, 8, 8> of[2][4];
 
   Sums() {
+    #pragma unroll
     for (int i = 0; i < 2; ++i) {
+      #pragma unroll
       for (int j = 0; j < 4; ++j) of[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
     }
   }
@@ -141,17 +146,22 @@ struct Sums {
     constexpr int left_stride = padded<T>(left_transposed ? tile_rows : tile_terms);
     constexpr int right_stride = padded<T>(right_transposed ? tile_terms : tile_columns);
     const int row = int(simdgroup % 2) * 16, column = int(simdgroup / 2) * 32;
+    #pragma unroll
     for (int term = 0; term < tile_terms; term += 8) {
       simdgroup_matrix<T, 8, 8> a[2], b[4];
+      #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int at = left_transposed ? term * left_stride + row + 8 * i : (row + 8 * i) * left_stride + term;
         simdgroup_load(a[i], left + at, left_stride, ulong2(0, 0), left_transposed);
       }
+      #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const int at = right_transposed ? (column + 8 * j) * right_stride + term : term * right_stride + column + 8 * j;
         simdgroup_load(b[j], right + at, right_stride, ulong2(0, 0), right_transposed);
       }
+      #pragma unroll
       for (int i = 0; i < 2; ++i) {
+        #pragma unroll
         for (int j = 0; j < 4; ++j) simdgroup_multiply_accumulate(of[i][j], a[i], b[j], of[i][j]);
       }
     }
@@ -160,7 +170,9 @@ struct Sums {
   /// Writes the tile, [32, 64].
   void store(threadgroup float* to, uint simdgroup) const {
     const int row = int(simdgroup % 2) * 16, column = int(simdgroup / 2) * 32;
+    #pragma unroll
     for (int i = 0; i < 2; ++i) {
+      #pragma unroll
       for (int j = 0; j < 4; ++j) {
         simdgroup_store(of[i][j], to + (row + 8 * i) * tile_columns + column + 8 * j, tile_columns);
       }
@@ -225,9 +237,9 @@ kernel void product(device const T* x [[buffer(0)]], device const int* choices [
                     uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
                     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 memory[tile_memory<T>()];
-  const Tile tile = find_tile(tiles, grouped != 0, int(group.y), int(rows));
+  const Tile tile = find_tile(tiles, grouped != 0, int(group.x), int(rows));
   if (tile.first >= tile.end) return;
-  const long first_column = long(group.x) * tile_columns;
+  const long first_column = long(group.y) * tile_columns;
   const Matrix matrix(values, scales, tile.expert, transposed ? columns : terms, transposed ? terms : columns);
   make_tile<transposed>(Rows<T>{x, choices, int(k), terms}, matrix, tile, first_column, memory, thread_index, simdgroup);
   threadgroup const float* sums = (threadgroup const float*)memory;
@@ -254,9 +266,9 @@ kernel void gate_up(device const T* x [[buffer(0)]], device const int* choices [
                     constant long& limit_bits [[buffer(13)]], uint3 group [[threadgroup_position_in_grid]],
                     uint thread_index [[thread_index_in_threadgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 memory[tile_memory<T>()];
-  const Tile tile = find_tile(tiles, true, int(group.y), 0);
+  const Tile tile = find_tile(tiles, true, int(group.x), 0);
   if (tile.first >= tile.end) return;
-  const long first_column = long(group.x) * tile_columns;
+  const long first_column = long(group.y) * tile_columns;
   const Matrix matrix(values, scales, tile.expert, transposed ? columns : terms, transposed ? terms : columns);
   make_tile<transposed>(Rows<T>{x, choices, int(k), terms}, matrix, tile, first_column, memory, thread_index, simdgroup);
   threadgroup const float2* sums = (threadgroup const float2*)memory;
@@ -290,7 +302,7 @@ kernel void outer_product(device const T* left [[buffer(0)]], device const T* ri
   threadgroup T* left_tile = (threadgroup T*)memory;
   threadgroup T* right_tile = left_tile + tile_terms * padded<T>(tile_rows);
   const int expert = int(group.z), end = begin[expert + 1];
-  const long first_row = long(group.y) * tile_rows, first_column = long(group.x) * tile_columns;
+  const long first_row = long(group.x) * tile_rows, first_column = long(group.y) * tile_columns;
   const Rows<T> of_left{left, choices, int(left_k), rows}, of_right{right, choices, int(right_k), columns};
   const int term = int(thread_index) / 4, left_part = int(thread_index) % 4 * 8, right_part = int(thread_index) % 4 * 16;
   Sums sums;
