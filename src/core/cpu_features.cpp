@@ -83,6 +83,17 @@ bool is_supported(Isa isa) {
 }
 #endif
 
+/// What has_bfloat16_products() says, found out once.
+bool find_bfloat16_products() {
+#if defined(__x86_64__)
+  return is_supported(Isa::avx512);
+#elif defined(__aarch64__) && defined(__linux__)
+  return getauxval(AT_HWCAP2) & HWCAP2_BF16;
+#else
+  return false;
+#endif
+}
+
 std::string list_of_supported() {
   std::string list;
   for (const Isa isa : supported_isas()) list += (list.empty() ? "" : ", ") + isa_name(isa);
@@ -134,6 +145,11 @@ const std::vector<Isa>& supported_isas() {
     std::copy_if(std::begin(all_isas), std::end(all_isas), std::back_inserter(isas), is_supported);
     return isas;
   }();
+  return found;
+}
+
+bool has_bfloat16_products() {
+  static const bool found = find_bfloat16_products();
   return found;
 }
 

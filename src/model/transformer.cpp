@@ -36,7 +36,7 @@ at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeigh
   const ModelConfig& config = pass.config;
   at::Tensor query = split_heads(project(x, w.query), config.head_dim);
   at::Tensor key = split_heads(project(x, w.key), config.head_dim);
-  at::Tensor value = split_heads(project(x, w.value), config.head_dim);
+  const at::Tensor value = split_heads(project(x, w.value), config.head_dim);
   if (config.qk_norm) {
     query = rms_norm_rotary(query, w.query_norm, config.rms_norm_eps, pass.cos, pass.sin);
     key = rms_norm_rotary(key, w.key_norm, config.rms_norm_eps, pass.cos, pass.sin);
@@ -44,8 +44,13 @@ at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeigh
     query = rotary(query, pass.cos, pass.sin);
     key = rotary(key, pass.cos, pass.sin);
   }
-  if (pass.kv_cache != nullptr) std::tie(key, value) = pass.kv_cache->append(layer, key, value);
-  const at::Tensor mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
+  at::Tensor mixed;
+  if (pass.kv_cache != nullptr) {
+    const auto [keys, values] = pass.kv_cache->append(layer, key, value);
+    mixed = attention(query, keys, values, w.sinks, config.window(layer));
+  } else {
+    mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
+  }
   return project(mixed.transpose(1, 2).flatten(2), w.output);
 }
 

@@ -6,6 +6,7 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/product.h"
 #include "ops/cpu/row_kernels.h"
 #include "ops/mps/launch.h"
 #include "ops/mps/linear.h"
@@ -18,10 +19,10 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 /// [N, In] -> [N, Out], dense, the bias added in float32.
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const at::Tensor shift = bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
   if (mps::is_fast(x)) return mps::linear(x, weight.contiguous(), shift);
-  const at::Tensor y = at::mm(x, weight.t());
+  const at::Tensor y = product(x, weight.t());
   if (!bias.defined()) return y;
   const int64_t rows = y.size(0), width = y.size(1);
   const auto add_bias = row_kernels().add_bias[element_of(y)];
@@ -50,7 +51,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     context->save_for_backward({x, weight});
     context->saved_data["wants"] = std::vector<bool>{x.requires_grad(), weight.requires_grad(), needs_gradient(shift)};
     if (shift.defined()) context->saved_data["bias_type"] = shift.scalar_type();
-    return product(x, weight, shift);
+    return affine(x, weight, shift);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
@@ -58,8 +59,9 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const auto wants = context->saved_data["wants"].toBoolList();
     const at::Tensor grad = grads[0].contiguous();
     variable_list result(3);
-    if (wants[0]) result[0] = at::mm(grad, saved[1].contiguous());
-    if (wants[1]) result[1] = mps::is_fast(grad) ? mps::transposed_product(grad, saved[0]) : at::mm(grad.t(), saved[0]);
+    const bool on_gpu = mps::is_fast(grad);
+    if (wants[0]) result[0] = on_gpu ? at::mm(grad, saved[1].contiguous()) : product(grad, saved[1]);
+    if (wants[1]) result[1] = on_gpu ? mps::transposed_product(grad, saved[0]) : product(grad.t(), saved[0]);
     if (wants[2]) result[2] = sum_of_rows(grad).to(context->saved_data["bias_type"].toScalarType());
     return result;
   }
@@ -82,7 +84,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).contiguous();
   const bool needs = needs_gradient(x) || needs_gradient(weight) || needs_gradient(bias);
   const at::Tensor y = at::GradMode::is_enabled() && needs ? LinearFunction::apply(rows, weight, optional_of(bias))
-                                                           : product(rows, weight, bias);
+                                                           : affine(rows, weight, bias);
   return y.view(sizes);
 }
 

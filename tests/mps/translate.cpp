@@ -2,6 +2,7 @@
 // - arrays in threadgroup memory, which become references into the simulator's: all threads of a group see one array;
 // - the names and attributes of kernel parameters, which are listed in front: C++ ignores attributes it does not know;
 // - kernels that are no templates, which are registered at the end (templates are by KERNEL_AS).
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <regex>
@@ -19,6 +20,20 @@ std::string read(const std::string& path) {
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+/// A source with the headers of its folder that it includes by "name" in their places.
+std::string with_headers(const std::string& path) {
+  static const std::regex include("(?:^|\n)#include \"([^\"\n]+)\"");
+  std::string text = "#line 1 \"" + path + "\"\n" + read(path);
+  std::smatch found;
+  while (std::regex_search(text, found, include)) {
+    const std::string header = path.substr(0, path.rfind('/') + 1) + found[1].str();
+    const auto line = std::count(text.cbegin(), found[1].first, '\n') + 1;  // the first line of text is not of the file
+    text = found.prefix().str() + "\n" + with_headers(header) + "\n#line " + std::to_string(line) + " \"" + path +
+           "\"" + found.suffix().str();
+  }
+  return text;
 }
 
 /// Comments as blanks, lines and places kept.
@@ -105,9 +120,8 @@ Found kernels_of(const std::string& text) {
 
 int main(int count, char** words) try {
   if (count != 5) throw std::runtime_error("usage: translate LIBRARY COMMON SOURCE OUTPUT");
-  const std::string library = words[1], own = "\n#line 1 \"" + std::string(words[3]) + "\"\n";
-  const std::string text =
-      without_comments("#line 1 \"" + std::string(words[2]) + "\"\n" + read(words[2]) + own + read(words[3]));
+  const std::string library = words[1];
+  const std::string text = without_comments(with_headers(words[2]) + "\n" + with_headers(words[3]));
   const Found kernels = kernels_of(text);
   std::ofstream out(words[4]);
   out << "#include <metal_stdlib>\nnamespace {\nconst char library_name[] = \"" << library << "\";\n"

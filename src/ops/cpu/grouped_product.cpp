@@ -6,6 +6,7 @@
 
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/product.h"
 #include "ops/cpu/product_kernels.h"
 
 namespace xinslm::cpu {
@@ -111,8 +112,7 @@ void grouped_product(const at::Tensor& a, const GroupBegins& begin, const at::Te
     if (ours && count >= least_rows) {
       products.push_back({row_at(a, first, k), row_at(b, number, k * n), row_at(c, first, n), count, k, 0, 0});
     } else {
-      at::Tensor rows = c.narrow(0, first, count);
-      at::mm_out(rows, a.narrow(0, first, count), transposed ? b[number].t() : b[number]);
+      product_out(c.narrow(0, first, count), a.narrow(0, first, count), transposed ? b[number].t() : b[number]);
     }
   }
   const auto pack_panel = transposed ? product_kernels().pack_panel_transposed : product_kernels().pack_panel;
@@ -128,13 +128,13 @@ void grouped_outer_product(const at::Tensor& a, const at::Tensor& b, const Group
   std::vector<Product> products;
   for (size_t group = 0; group + 1 < begin.size(); ++group) {
     const int64_t first = begin[group], count = begin[group + 1] - first, number = static_cast<int64_t>(group);
-    at::Tensor product = c[number];
+    const at::Tensor product = c[number];
     if (count == 0) {
       product.zero_();
     } else if (ours) {
       products.push_back({row_at(a, first, m), row_at(b, first, n), bytes_of(product), m, count, 0, 0});
     } else {
-      at::mm_out(product, a.narrow(0, first, count).t(), b.narrow(0, first, count));
+      product_out(product, a.narrow(0, first, count).t(), b.narrow(0, first, count));
     }
   }
   if (products.empty()) return;

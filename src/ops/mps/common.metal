@@ -34,20 +34,3 @@ inline float sum_of_group(float value, threadgroup float* scratch, uint simdgrou
   threadgroup_barrier(mem_flags::mem_threadgroup);
   return simd_sum(lane < simdgroups ? scratch[lane] : 0.0f);
 }
-
-/// Values of FP4 (E2M1) by code: OCP Microscaling Formats v1.0, section 5.3.3.
-constant float fp4_values[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
-                                 -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
-
-/// 2^(scale - 127). A scale of 0, which float has no normal number for, gives 0; 255 (NaN) is refused on loading.
-inline float e8m0_value(uchar scale) {
-  return as_type<float>(uint(scale) << 23);
-}
-
-/// Clamped SwiGLU where limit > 0, else SiLU times the linear part. Comparisons let NaN through, min and max would not.
-inline float swiglu_value(float gate, float linear, float limit) {
-  if (limit <= 0) return gate / (1.0f + exp(-gate)) * linear;
-  gate = gate > limit ? limit : gate;
-  linear = linear > limit ? limit : (linear < -limit ? -limit : linear);
-  return gate / (1.0f + exp(-1.702f * gate)) * (linear + 1.0f);
-}

@@ -1,5 +1,6 @@
 // The experts of few tokens with plain matrices [E, in, out]: decoding, bound by reading the weights. The simdgroups of a
 // threadgroup share the rows of a matrix among them, every 8th each; a lane has a column, or a pair, of every 32.
+#include "swiglu.metal.h"
 
 constant constexpr int simd_width = 32, simdgroups = 8;
 

@@ -1,4 +1,5 @@
 // Mixture of experts but for the products: the choice of experts, the order of the work, activation, sums over choices.
+#include "swiglu.metal.h"
 
 constant constexpr int simd_width = 32;
 

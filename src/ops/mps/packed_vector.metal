@@ -1,6 +1,8 @@
 // Products of one row, or few, with packed matrices: decoding, bound by reading the weights. A simdgroup takes four
 // neighbouring rows of a matrix at a time; a lane takes half a block, 16 columns, of each, and every 32nd half block of
 // the row. The activations of its columns stay in registers meanwhile.
+#include "packed_blocks.metal.h"
+#include "swiglu.metal.h"
 
 constant constexpr int matrix_rows = 4, simd_width = 32;
 

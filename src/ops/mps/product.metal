@@ -6,6 +6,8 @@
 //
 // Rows may belong to experts: then they are sorted by expert ("places", see moe.metal), and a table says which expert's
 // rows each tile has. Each expert has a matrix; the matrices follow one another.
+#include "packed_blocks.metal.h"
+#include "swiglu.metal.h"
 
 constant constexpr int tile_rows = 32, tile_columns = 64, tile_terms = 32, tile_threads = 128;
 

@@ -78,29 +78,62 @@ struct Q8Weights {
   static XINSLM_INLINE Vec scale(const float* scales) { return load(scales); }
 };
 
-/// `rows` rows from `row` on, the first `height` of which are wanted.
+/// Weights that decode_ahead() has decoded: for each block [16 / lanes, 8, 4 * lanes] bytes.
+template <class Weights>
+struct Decoded : Weights {
+  static constexpr int block_bytes = group_rows * block;
+
+  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
+    XINSLM_UNROLL
+    for (int v = 0; v < 8; ++v) weights[v] = load_bytes(values + first * block + v * 4 * lanes);
+  }
+};
+
+template <class Weights>
+void decode_ahead(const uint8_t* values, int64_t blocks, uint8_t* to) {
+  for (int64_t b = 0; b < blocks; ++b, values += Weights::block_bytes) {
+    for (int first = 0; first < group_rows; first += lanes) {
+      ByteVec weights[8];
+      Weights::decode(values, first, weights);
+      __builtin_memcpy(to, weights, sizeof weights);
+      to += sizeof weights;
+    }
+  }
+}
+
+/// A stretch of the blocks of a row.
+struct Blocks {
+  int64_t first, count;
+  int64_t all;  // of the row
+};
+
+/// `rows` rows from `row` on, the first `height` of which are wanted. `values` and `scales` begin at the stretch, whose
+/// sums are added to `out` unless the stretch is the row's first.
 template <class Weights, int rows>
-void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
-                   int64_t row, int64_t height, float* out, int64_t out_stride) {
+void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks,
+                   const QuantizedRows& x, int64_t row, int64_t height, float* out, int64_t out_stride) {
   for (int first = 0; first < group_rows; first += lanes) {
     Vec result[rows];
     XINSLM_UNROLL_16
-    for (int r = 0; r < rows; ++r) result[r] = Vec{};
-    for (int64_t b = 0; b < blocks; ++b) {
+    for (int r = 0; r < rows; ++r) {
+      result[r] = blocks.first > 0 && r < height ? load(out + (row + r) * out_stride + first) : Vec{};
+    }
+    for (int64_t b = 0; b < blocks.count; ++b) {
       ByteVec weights[8];
       Weights::decode(values + b * Weights::block_bytes, first, weights);
       const Vec scale = Weights::scale(scales + b * group_rows + first);
+      const auto place = [&](int r) { return (row + r) * blocks.all + blocks.first + b; };
       const auto add = [&](int r, IntVec sum) __attribute__((always_inline)) {
-        result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[(row + r) * blocks + b]);
+        result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[place(r)]);
       };
 #ifdef __ARM_FEATURE_MATMUL_INT8
       if constexpr (rows > 1) {
         pair_up(weights);
         XINSLM_UNROLL_16
         for (int r = 0; r < rows; r += 2) {
-          const int8_t* codes = x.codes + ((row + r) * blocks + b) * block;
+          const int8_t* codes = x.codes + place(r) * block;
           IntVec sums[2];
-          dot_pairs(weights, codes, codes + blocks * block, sums);
+          dot_pairs(weights, codes, codes + blocks.all * block, sums);
           add(r, sums[0]);
           add(r + 1, sums[1]);
         }
@@ -109,9 +142,8 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
 #endif
       XINSLM_UNROLL_16
       for (int r = 0; r < rows; ++r) {
-        const int64_t place = (row + r) * blocks + b;
-        const IntVec start = all_int(Weights::start(x.starts[place]));
-        add(r, Weights::dot(start, weights, x.codes + place * block));
+        const IntVec start = all_int(Weights::start(x.starts[place(r)]));
+        add(r, Weights::dot(start, weights, x.codes + place(r) * block));
       }
     }
     XINSLM_UNROLL_16
@@ -123,8 +155,8 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
 
 /// Tiles of nearly equal height, so that none is left with a row or two that cannot hide the decoding of weights.
 template <class Weights>
-void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
-              int64_t rows, float* out, int64_t out_stride) {
+void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks,
+                    const QuantizedRows& x, int64_t rows, float* out, int64_t out_stride) {
   const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t row = rows * tile / tiles, height = rows * (tile + 1) / tiles - row;
@@ -142,6 +174,24 @@ void multiply(const uint8_t* values, const typename Weights::Scale* scales, int6
       };
       run(even[(height + 1) / 2 - 3]);
     }
+  }
+}
+
+template <class Weights>
+void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
+              int64_t rows, float* out, int64_t out_stride) {
+  // Narrow tiles would decode the weights too often; so a stretch of them is decoded into the first cache.
+  constexpr int64_t stretch = 16;
+  if (tile_rows > 4 || rows <= 2 * tile_rows) {
+    multiply_tiles<Weights>(values, scales, {0, blocks, blocks}, x, rows, out, out_stride);
+    return;
+  }
+  uint8_t decoded[stretch * Decoded<Weights>::block_bytes];
+  for (int64_t first = 0; first < blocks; first += stretch) {
+    const int64_t count = smaller(stretch, blocks - first);
+    decode_ahead<Weights>(values + first * Weights::block_bytes, count, decoded);
+    multiply_tiles<Decoded<Weights>>(decoded, scales + first * group_rows, {first, count, blocks}, x, rows, out,
+                                     out_stride);
   }
 }
 

@@ -56,14 +56,16 @@ using Native = __m512i;
 XINSLM_INLINE Native four_everywhere(const int8_t* x) {
   return _mm512_set1_epi32(four_bytes(x));
 }
-/// Products of unsigned and signed bytes, sums of four added to `sum`.
-XINSLM_INLINE Native add_dots(Native sum, Native weights, Native x) {
-#if defined(__AVX512VNNI__)
-  return _mm512_dpbusd_epi32(sum, weights, x);
-#else
-  const Native pairs = _mm512_maddubs_epi16(weights, x);
+/// Products of unsigned and signed bytes, neighbours added: 16 bits.
+XINSLM_INLINE Native pair_products(Native weights, Native x) {
+  return _mm512_maddubs_epi16(weights, x);
+}
+XINSLM_INLINE Native add_16(Native a, Native b) {
+  return _mm512_add_epi16(a, b);
+}
+/// Neighbours of 16 bits added to `sum`.
+XINSLM_INLINE Native add_pairs(Native sum, Native pairs) {
   return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-#endif
 }
 XINSLM_INLINE Native size_of(Native weights) {
   return _mm512_abs_epi8(weights);
@@ -76,8 +78,13 @@ using Native = __m256i;
 XINSLM_INLINE Native four_everywhere(const int8_t* x) {
   return _mm256_set1_epi32(four_bytes(x));
 }
-XINSLM_INLINE Native add_dots(Native sum, Native weights, Native x) {
-  const Native pairs = _mm256_maddubs_epi16(weights, x);
+XINSLM_INLINE Native pair_products(Native weights, Native x) {
+  return _mm256_maddubs_epi16(weights, x);
+}
+XINSLM_INLINE Native add_16(Native a, Native b) {
+  return _mm256_add_epi16(a, b);
+}
+XINSLM_INLINE Native add_pairs(Native sum, Native pairs) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 XINSLM_INLINE Native size_of(Native weights) {
@@ -88,26 +95,44 @@ XINSLM_INLINE Native with_signs_of(Native x, Native weights) {
 }
 #endif
 
+#if defined(__AVX512VNNI__)
 /// start + the dot products of each row's 32 weights with x [32].
 XINSLM_INLINE IntVec dot_fp4(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
   Native sum = bits_as<Native>(start);
   XINSLM_UNROLL
-  for (int q = 0; q < 8; ++q) sum = add_dots(sum, bits_as<Native>(weights[q]), four_everywhere(x + 4 * q));
+  for (int q = 0; q < 8; ++q) sum = _mm512_dpbusd_epi32(sum, bits_as<Native>(weights[q]), four_everywhere(x + 4 * q));
   return bits_as<IntVec>(sum);
 }
 
 XINSLM_INLINE IntVec dot_q8(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
-#if defined(__AVX512VNNI__)
   return dot_fp4(start, weights, x);
+}
 #else
+/// start + the dot products of each row's 32 weights with x [32]. Weights are at most 24 here, so four sums of two
+/// products with 127 still fit into 16 bits.
+XINSLM_INLINE IntVec dot_fp4(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+  Native sum = bits_as<Native>(start);
+  XINSLM_UNROLL
+  for (int half = 0; half < 8; half += 4) {
+    Native pairs = pair_products(bits_as<Native>(weights[half]), four_everywhere(x + 4 * half));
+    XINSLM_UNROLL
+    for (int q = half + 1; q < half + 4; ++q) {
+      pairs = add_16(pairs, pair_products(bits_as<Native>(weights[q]), four_everywhere(x + 4 * q)));
+    }
+    sum = add_pairs(sum, pairs);
+  }
+  return bits_as<IntVec>(sum);
+}
+
+XINSLM_INLINE IntVec dot_q8(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
   Native sum = bits_as<Native>(start);
   XINSLM_UNROLL
   for (int q = 0; q < 8; ++q) {
     const Native w = bits_as<Native>(weights[q]);
-    sum = add_dots(sum, size_of(w), with_signs_of(four_everywhere(x + 4 * q), w));
+    sum = add_pairs(sum, pair_products(size_of(w), with_signs_of(four_everywhere(x + 4 * q), w)));
   }
   return bits_as<IntVec>(sum);
-#endif
 }
+#endif
 
 }  // namespace xinslm::XINSLM_ISA
