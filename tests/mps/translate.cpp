@@ -110,7 +110,10 @@ Found kernels_of(const std::string& text) {
           "    {\"" + m[1].str() + "\", \"" + m[2].str() + "\", " + (m[3].matched ? m[3].str() : "-1") + "},\n";
     }
     found.tables += "};\n";
-    const size_t before = text.find_last_not_of(" \n\t", i->position() - 1);
+    size_t before = text.find_last_not_of(" \n\t", i->position() - 1);
+    if (before != std::string::npos && text[before] == ']') {  // an attribute
+      before = text.find_last_not_of(" \n\t", text.rfind("[[", before) - 1);
+    }
     if (before == std::string::npos || text[before] != '>') found.registrations += "PLAIN_KERNEL(" + name + ")\n";
   }
   return found;

@@ -42,7 +42,7 @@ kernel void attention_sinks_backward(device const float* sinks [[buffer(0)]],
 
 /// One threadgroup computes the gradients of 32 rows of one key head: place is (tile of rows, key head, sequence).
 template <typename T, int W>
-kernel void attention_query_backward(
+[[max_total_threads_per_threadgroup(128)]] kernel void attention_query_backward(
     device const T* query [[buffer(0)]], device const T* key [[buffer(1)]], device const T* value [[buffer(2)]],
     device const long* documents [[buffer(3)]], device const T* grad [[buffer(4)]],
     device const float* log_sum [[buffer(5)]], device const float* delta [[buffer(6)]],
@@ -140,7 +140,7 @@ kernel void attention_query_backward(
 /// One threadgroup computes the gradients of 32 keys and values: place is (block of keys, key head, sequence). Rows are
 /// read as many at a time as two tiles of them leave room for.
 template <typename T, int W>
-kernel void attention_key_value_backward(
+[[max_total_threads_per_threadgroup(128)]] kernel void attention_key_value_backward(
     device const T* query [[buffer(0)]], device const T* key [[buffer(1)]], device const T* value [[buffer(2)]],
     device const long* documents [[buffer(3)]], device const T* grad [[buffer(4)]],
     device const float* log_sum [[buffer(5)]], device const float* delta [[buffer(6)]],

@@ -79,7 +79,7 @@ inline void scale_rows(thread simdgroup_matrix<float, 8, 8> (&sums)[W / 8], floa
 /// partial [splits, B, T, Q, D] and log_sum [splits, B, Q, T], the whole to out [B, T, Q, D]. Keys and values are Stored as
 /// T or as 8-bit integers with scales, whose strides are those of the integers / 32.
 template <typename T, typename Stored, int W, int STRIPS>
-kernel void attention_forward(
+[[max_total_threads_per_threadgroup(32 * STRIPS)]] kernel void attention_forward(
     device const T* query [[buffer(0)]], device const Stored* key [[buffer(1)]],
     device const Stored* value [[buffer(2)]],
     device const float* sinks [[buffer(3)]], device const long* documents [[buffer(4)]], device T* out [[buffer(5)]],
