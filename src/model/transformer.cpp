@@ -131,8 +131,8 @@ PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions
 /// Looks the tokens up, [B, T, H]. Word dropout hides all places of a word at once (Gal & Ghahramani 2016).
 at::Tensor Transformer::embed(const at::Tensor& tokens, const ForwardOptions& options) const {
   const Projection& table = weights_.embedding;
-  at::Tensor x =
-      table.packed ? table.packed->select_rows(tokens, type_) : xinslm::embedding(table.weight, tokens.to(device_));
+  at::Tensor x = table.packed ? packed_embedding(table.packed, tokens, type_)
+                              : xinslm::embedding(table.weight, tokens.to(device_));
   if (options.word_dropout > 0) {
     const at::Tensor words = at::ones({config_.vocab_size}, x.options().requires_grad(false));
     const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::words);

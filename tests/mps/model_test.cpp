@@ -72,7 +72,7 @@ Learned learn(const Transformer& model, const at::Tensor& tokens, const ForwardO
   const at::Tensor targets = tokens.roll(-1, 1).flatten();
   at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, targets, 0.05, 0);
   for (const RouterRecord& record : records) loss = loss + 0.1 * record.router_logits.logsumexp(-1).square().sum();
-  return {loss.detach(), torch::autograd::grad({loss}, parameters)};
+  return {loss.detach(), torch::autograd::grad({loss}, parameters, {}, std::nullopt, false, /*allow_unused=*/true)};
 }
 
 void expect_same_learning(const ModelConfig& config, const ForwardOptions& options, const at::Tensor& tokens) {
@@ -112,9 +112,10 @@ Continued continue_greedily(const Transformer& model, int64_t steps, at::ScalarT
   return result;
 }
 
-void expect_same_continuation(const Transformer& model, at::ScalarType cache_type) {
+/// @param exact  the same model as the processor computes it without rounding activations
+void expect_same_continuation(const Transformer& model, const Transformer& exact, at::ScalarType cache_type) {
   constexpr int64_t steps = 20;
-  const Continued expected = continue_greedily(model, steps, cache_type);
+  const Continued expected = continue_greedily(exact, steps, cache_type);
   const SimulatedMetal metal;
   const Continued found = continue_greedily(model, steps, cache_type);
   EXPECT_EQ(found.tokens, expected.tokens);
@@ -203,19 +204,21 @@ TEST(MetalModel, StepsOfTheOptimizerEqualTheProcessors) {
 TEST(MetalModel, GreedyContinuationEqualsTheProcessors) {
   for (const ModelConfig& config : {metal_config(), departing_config()}) {
     const Transformer model = small_model(config);
-    for (const auto cache_type : {at::kFloat, at::kHalf}) expect_same_continuation(model, cache_type);
+    for (const auto cache_type : {at::kFloat, at::kHalf}) expect_same_continuation(model, model, cache_type);
   }
 }
 
-TEST_F(MetalPackedModel, ForwardAndContinuationEqualTheProcessors) {
+// The processor rounds activations for packed products to 8 bits, the GPU does not: the decoded weights tell.
+TEST_F(MetalPackedModel, ForwardAndContinuationEqualTheDecodedModel) {
   for (const DenseForm dense : {DenseForm::stored, DenseForm::q8}) {
-    const Transformer model = packed(dense);
-    const at::Tensor tokens = some_tokens(2, 23), expected = logits_of(model, tokens);
+    const Transformer model = packed(dense), exact = dequantized(model, at::kFloat);
+    const at::Tensor tokens = some_tokens(2, 23), expected = logits_of(exact, tokens);
     {
       const SimulatedMetal metal;
       EXPECT_LE(distance(logits_of(model, tokens), expected), tolerance);
+      EXPECT_GT(metal.count("gate_up_mxfp4_float"), 0);
     }
-    expect_same_continuation(model, at::kFloat);
+    expect_same_continuation(model, exact, at::kFloat);
   }
 }
 
@@ -227,6 +230,7 @@ TEST_F(MetalPackedModel, GradientsPassThroughPackedExperts) {
   const Learned found = learn(model, some_tokens(2, 21), {});
   ASSERT_GT(expected.gradients.size(), 0u);
   for (size_t i = 0; i < expected.gradients.size(); ++i) {
-    EXPECT_LE(distance(found.gradients[i], expected.gradients[i]), tolerance) << i;
+    ASSERT_EQ(found.gradients[i].defined(), expected.gradients[i].defined()) << i;
+    if (expected.gradients[i].defined()) EXPECT_LE(distance(found.gradients[i], expected.gradients[i]), tolerance) << i;
   }
 }

@@ -64,7 +64,7 @@ TEST(MetalDropout, DropsTheSameElementsAsTheProcessor) {
   for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
     const at::Tensor x = normal({7, 45}, 1).to(type), expected = dropout_ref(x, 0.3, 0x123456789abcdef);
     const SimulatedMetal metal;
-    const at::Tensor found = dropout(x, 0.3, 0x123456789abcdef);
+    const at::Tensor found = xinslm::dropout(x, 0.3, 0x123456789abcdef);
     EXPECT_TRUE(at::equal(found.eq(0), expected.eq(0)));
     EXPECT_LE(distance(found.to(at::kFloat), expected.to(at::kFloat)), type == at::kFloat ? 1e-6 : 1e-2);
     EXPECT_EQ(metal.launches().size(), 1u);
@@ -73,6 +73,6 @@ TEST(MetalDropout, DropsTheSameElementsAsTheProcessor) {
 
 TEST(MetalDropout, GradientHasTheSameMask) {
   const at::Tensor x = normal({40, 3}, 1).t();
-  expect_metal_matches([](const Tensors& t) { return dropout(t[0], 0.5, 9); },
+  expect_metal_matches([](const Tensors& t) { return xinslm::dropout(t[0], 0.5, 9); },
                        [](const Tensors& t) { return dropout_ref(t[0], 0.5, 9); }, {x}, {}, "dropout");
 }

@@ -1,7 +1,8 @@
 // What surrounds LibTorch's matrix products: a few rows at once, as in decoding, and biases in float.
 
 /// y[n, row] = weight[row] . x[n] + bias[row], a simdgroup for each row of the weight and up to four rows of x. Weights are
-/// read once, by fours where `by_fours` is not 0: In is a multiple of four and all begin at such an address.
+/// read once, by fours where `by_fours` is not 0: In is a multiple of four and all begin at such an address. The loops over
+/// rows of x have a constant bound, so that the sums stay in registers.
 template <typename T>
 kernel void linear_few_rows(device const T* x [[buffer(0)]], device const T* weight [[buffer(1)]],
                             device const float* bias [[buffer(2)]], device T* y [[buffer(3)]],
@@ -15,17 +16,21 @@ kernel void linear_few_rows(device const T* x [[buffer(0)]], device const T* wei
   if (by_fours != 0) {
     for (long k = 4 * long(lane); k < in; k += 128) {
       const float4 of_weight = float4(*(device const vec<T, 4>*)(w + k));
-      for (long n = 0; n < rows; ++n) sums[n] += dot(of_weight, float4(*(device const vec<T, 4>*)(x + n * in + k)));
+      for (long n = 0; n < 4; ++n) {
+        if (n < rows) sums[n] += dot(of_weight, float4(*(device const vec<T, 4>*)(x + n * in + k)));
+      }
     }
   } else {
     for (long k = lane; k < in; k += 32) {
       const float of_weight = float(w[k]);
-      for (long n = 0; n < rows; ++n) sums[n] += of_weight * float(x[n * in + k]);
+      for (long n = 0; n < 4; ++n) {
+        if (n < rows) sums[n] += of_weight * float(x[n * in + k]);
+      }
     }
   }
-  for (long n = 0; n < rows; ++n) {
+  for (long n = 0; n < 4; ++n) {
     const float sum = simd_sum(sums[n]);
-    if (lane == 0) y[n * out + row] = T(sum + (has_bias != 0 ? bias[row] : 0.0f));
+    if (lane == 0 && n < rows) y[n * out + row] = T(sum + (has_bias != 0 ? bias[row] : 0.0f));
   }
 }
 
