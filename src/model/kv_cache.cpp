@@ -13,6 +13,21 @@ namespace {
 
 constexpr int64_t first_capacity = 256;
 
+/// Tokens [first, first + count), a view.
+StoredHeads tokens_of(const StoredHeads& heads, int64_t first, int64_t count) {
+  const auto part = [&](const at::Tensor& x) { return x.defined() ? x.narrow(2, first, count) : x; };
+  return {part(heads.values), part(heads.scales)};
+}
+
+void copy(const StoredHeads& from, const StoredHeads& to) {
+  to.values.copy_(from.values);
+  if (to.scales.defined()) to.scales.copy_(from.scales);
+}
+
+StoredHeads joined(const StoredHeads& a, const StoredHeads& b) {
+  return {at::cat({a.values, b.values}, 2), a.scales.defined() ? at::cat({a.scales, b.scales}, 2) : at::Tensor()};
+}
+
 }  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int64_t batch, at::Device device, at::ScalarType type)
@@ -62,58 +77,38 @@ void KvCache::drop_unfinished(Layer& layer) const {
   layer.held = std::min(layer.held, length_ - layer.start);
 }
 
+StoredHeads KvCache::empty(int64_t tokens) const {
+  const auto of = [&](int64_t width, at::ScalarType type) {
+    return at::empty({batch_, heads_, tokens, width}, at::TensorOptions().device(device_).dtype(type));
+  };
+  return {of(head_dim_, type_), type_ == at::kChar ? of(head_dim_ / quant_block, at::kFloat) : at::Tensor()};
+}
+
 void KvCache::reserve(Layer& layer, int64_t tokens) const {
-  const int64_t capacity = layer.keys.codes.defined() ? layer.keys.codes.size(2) : 0;
+  const int64_t capacity = layer.keys.values.defined() ? layer.keys.values.size(2) : 0;
   if (tokens <= capacity) return;
   int64_t larger = std::max({tokens, 2 * capacity, first_capacity});
   if (layer.window > 0) larger = std::min(larger, 2 * layer.window);
-  const auto grow = [&](at::Tensor& old, int64_t width, at::ScalarType type) {
-    at::Tensor grown = at::empty({batch_, heads_, larger, width}, at::TensorOptions().device(device_).dtype(type));
-    if (device_.is_cpu()) use_huge_pages(grown);
-    if (layer.held > 0) grown.narrow(2, 0, layer.held).copy_(old.narrow(2, 0, layer.held));
-    old = grown;
-  };
-  for (Store* store : {&layer.keys, &layer.values}) {
-    grow(store->codes, head_dim_, type_);
-    if (type_ == at::kChar) grow(store->scales, head_dim_ / quant_block, at::kFloat);
+  for (StoredHeads* store : {&layer.keys, &layer.values}) {
+    const StoredHeads grown = empty(larger);
+    if (device_.is_cpu()) {
+      use_huge_pages(grown.values);
+      if (grown.scales.defined()) use_huge_pages(grown.scales);
+    }
+    if (layer.held > 0) copy(tokens_of(*store, 0, layer.held), tokens_of(grown, 0, layer.held));
+    *store = grown;
   }
-}
-
-KvCache::Store KvCache::encoded(const at::Tensor& x) const {
-  if (type_ != at::kChar) return {x, {}};
-  const at::Tensor blocks = x.to(at::kFloat).unflatten(-1, {-1, quant_block});
-  const at::Tensor scales = blocks.abs().amax(-1) / 127;
-  const at::Tensor inverse = at::where(scales > 0, scales.reciprocal(), scales);
-  return {(blocks * inverse.unsqueeze(-1)).round().to(at::kChar).flatten(-2), scales};
-}
-
-/// Tokens [first, first + count) of a store.
-at::Tensor KvCache::decoded(const Store& store, int64_t first, int64_t count, at::ScalarType type) {
-  const at::Tensor codes = store.codes.narrow(2, first, count);
-  if (!store.scales.defined()) return codes.to(type);
-  const at::Tensor blocks = codes.to(at::kFloat).unflatten(-1, {-1, quant_block});
-  return (blocks * store.scales.narrow(2, first, count).unsqueeze(-1)).flatten(-2).to(type);
 }
 
 /// Moves the last `seen` tokens of a windowed layer to the front.
 void KvCache::forget_unseen(Layer& layer, int64_t seen) const {
-  const auto move = [&](at::Tensor& held) {
-    if (!held.defined()) return;
-    held.narrow(2, 0, seen).copy_(held.narrow(2, layer.held - seen, seen).clone());  // the two may overlap
-  };
-  for (Store* store : {&layer.keys, &layer.values}) {
-    move(store->codes);
-    move(store->scales);
+  for (const StoredHeads* store : {&layer.keys, &layer.values}) {
+    if (!store->values.defined()) continue;
+    const StoredHeads last = tokens_of(*store, layer.held - seen, seen);  // may overlap their new place
+    copy({last.values.clone(), last.scales.defined() ? last.scales.clone() : at::Tensor()}, tokens_of(*store, 0, seen));
   }
   layer.start += layer.held - seen;
   layer.held = seen;
-}
-
-/// Writes keys or values [B, K, T, D] at tokens [first, first + T).
-void KvCache::write(Store& store, int64_t first, const at::Tensor& x) const {
-  const Store fresh = encoded(x);
-  store.codes.narrow(2, first, x.size(2)).copy_(fresh.codes);
-  if (fresh.scales.defined()) store.scales.narrow(2, first, x.size(2)).copy_(fresh.scales);
 }
 
 KvCache::Place KvCache::extend(int64_t index) {
@@ -123,11 +118,11 @@ KvCache::Place KvCache::extend(int64_t index) {
   if (layer.window > 0 && layer.held + 1 > 2 * layer.window) forget_unseen(layer, seen);
   reserve(layer, layer.held + 1);
   ++layer.held;
-  return {layer.keys.codes,    layer.values.codes,    layer.keys.scales,
+  return {layer.keys.values,   layer.values.values,   layer.keys.scales,
           layer.values.scales, layer.held - 1 - seen, seen + 1};
 }
 
-std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t index, const at::Tensor& keys, const at::Tensor& values) {
+std::pair<StoredHeads, StoredHeads> KvCache::append(int64_t index, const at::Tensor& keys, const at::Tensor& values) {
   check_shape(keys, values);
   Layer& layer = layers_.at(static_cast<size_t>(index));
   drop_unfinished(layer);
@@ -138,30 +133,28 @@ std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t index, const at::Tenso
     forget_unseen(layer, seen);
   }
   reserve(layer, layer.held + tokens);
-  write(layer.keys, layer.held, keys);
-  write(layer.values, layer.held, values);
+  store_heads(keys, tokens_of(layer.keys, layer.held, tokens));
+  store_heads(values, tokens_of(layer.values, layer.held, tokens));
   layer.held += tokens;
   const int64_t first = layer.held - seen - tokens;
-  const auto visible = [&](const Store& store) { return decoded(store, first, seen + tokens, keys.scalar_type()); };
-  return {visible(layer.keys), visible(layer.values)};
+  return {tokens_of(layer.keys, first, seen + tokens), tokens_of(layer.values, first, seen + tokens)};
 }
 
 /// More new tokens than a windowed layer has room for: they see each other, but only the last `window` are kept.
-std::pair<at::Tensor, at::Tensor> KvCache::append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
-                                                       const at::Tensor& values) const {
-  const at::ScalarType type = keys.scalar_type();
+std::pair<StoredHeads, StoredHeads> KvCache::append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
+                                                         const at::Tensor& values) const {
   const int64_t tokens = keys.size(2), total = seen + tokens;
-  std::pair<at::Tensor, at::Tensor> all;
-  const auto join = [&](const Store& store, const at::Tensor& added) {
-    const at::Tensor kept = decoded(encoded(added.to(type_ == at::kChar ? type : type_)), 0, tokens, type);
-    return seen == 0 ? kept : at::cat({decoded(store, layer.held - seen, seen, type), kept}, 2);
+  const auto all_of = [&](const StoredHeads& store, const at::Tensor& added) {
+    const StoredHeads fresh = empty(tokens);
+    store_heads(added, fresh);
+    return seen == 0 ? fresh : joined(tokens_of(store, layer.held - seen, seen), fresh);
   };
-  all = {join(layer.keys, keys), join(layer.values, values)};
+  const std::pair<StoredHeads, StoredHeads> all = {all_of(layer.keys, keys), all_of(layer.values, values)};
   layer.start = length_ + tokens - layer.window;
   layer.held = 0;
   reserve(layer, layer.window);
-  write(layer.keys, 0, all.first.narrow(2, total - layer.window, layer.window));
-  write(layer.values, 0, all.second.narrow(2, total - layer.window, layer.window));
+  copy(tokens_of(all.first, total - layer.window, layer.window), tokens_of(layer.keys, 0, layer.window));
+  copy(tokens_of(all.second, total - layer.window, layer.window), tokens_of(layer.values, 0, layer.window));
   layer.held = layer.window;
   return all;
 }
@@ -169,8 +162,8 @@ std::pair<at::Tensor, at::Tensor> KvCache::append_long(Layer& layer, int64_t see
 int64_t KvCache::bytes() const {
   size_t sum = 0;
   for (const Layer& layer : layers_) {
-    for (const Store* store : {&layer.keys, &layer.values}) {
-      if (store->codes.defined()) sum += store->codes.nbytes();
+    for (const StoredHeads* store : {&layer.keys, &layer.values}) {
+      if (store->values.defined()) sum += store->values.nbytes();
       if (store->scales.defined()) sum += store->scales.nbytes();
     }
   }

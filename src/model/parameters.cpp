@@ -24,12 +24,6 @@ void check_sizes(const PackedTensor& tensor, const std::vector<int64_t>& sizes) 
   data_error("tensor ", tensor.name(), " is ", at::IntArrayRef(tensor.sizes()), ", expected ", at::IntArrayRef(sizes));
 }
 
-/// As the products on the device read it.
-template <class Packed>
-c10::intrusive_ptr<Packed> ready(const c10::intrusive_ptr<Packed>& tensor, at::Device device) {
-  return tensor->repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
-}
-
 }  // namespace
 
 Transformer::Transformer(const ModelConfig& config, at::Device device, at::ScalarType type)
@@ -84,8 +78,8 @@ void Transformer::set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxf
   check_sizes(*gate_up, {experts, 2 * width, hidden});
   check_sizes(*down, {experts, hidden, width});
   LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
-  weights.gate_up_packed = std::make_shared<ExpertMatrices>(gate_up->to(device_));
-  weights.down_packed = std::make_shared<ExpertMatrices>(down->to(device_));
+  weights.gate_up_packed = std::make_shared<ExpertMatrices>(gate_up, device_);
+  weights.down_packed = std::make_shared<ExpertMatrices>(down, device_);
   for (const char* name : {"gate_up_proj", "down_proj"}) {
     packed_.insert(cat("model.layers.", layer, ".mlp.experts.", name));
   }
@@ -95,7 +89,7 @@ void Transformer::set_packed(const std::string& name, const c10::intrusive_ptr<Q
   for (const ParameterSlot& slot : parameter_layout(config_, weights_)) {
     if (slot.name != name || slot.packed == nullptr) continue;
     check_sizes(*value, slot.shape);
-    *slot.packed = ready(value, device_);
+    *slot.packed = value->for_products(device_);
     packed_.insert(name);
     return;
   }

@@ -36,15 +36,21 @@ at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeigh
   const ModelConfig& config = pass.config;
   at::Tensor query = split_heads(project(x, w.query), config.head_dim);
   at::Tensor key = split_heads(project(x, w.key), config.head_dim);
-  at::Tensor value = split_heads(project(x, w.value), config.head_dim);
+  const at::Tensor value = split_heads(project(x, w.value), config.head_dim);
   if (config.qk_norm) {
-    query = rms_norm(query, w.query_norm, config.rms_norm_eps);
-    key = rms_norm(key, w.key_norm, config.rms_norm_eps);
+    query = rms_norm_rotary(query, w.query_norm, config.rms_norm_eps, pass.cos, pass.sin);
+    key = rms_norm_rotary(key, w.key_norm, config.rms_norm_eps, pass.cos, pass.sin);
+  } else {
+    query = rotary(query, pass.cos, pass.sin);
+    key = rotary(key, pass.cos, pass.sin);
   }
-  query = rotary(query, pass.cos, pass.sin);
-  key = rotary(key, pass.cos, pass.sin);
-  if (pass.kv_cache != nullptr) std::tie(key, value) = pass.kv_cache->append(layer, key, value);
-  const at::Tensor mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
+  at::Tensor mixed;
+  if (pass.kv_cache != nullptr) {
+    const auto [keys, values] = pass.kv_cache->append(layer, key, value);
+    mixed = attention(query, keys, values, w.sinks, config.window(layer));
+  } else {
+    mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
+  }
   return project(mixed.transpose(1, 2).flatten(2), w.output);
 }
 
@@ -125,8 +131,8 @@ PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions
 /// Looks the tokens up, [B, T, H]. Word dropout hides all places of a word at once (Gal & Ghahramani 2016).
 at::Tensor Transformer::embed(const at::Tensor& tokens, const ForwardOptions& options) const {
   const Projection& table = weights_.embedding;
-  at::Tensor x =
-      table.packed ? table.packed->select_rows(tokens, type_) : xinslm::embedding(table.weight, tokens.to(device_));
+  at::Tensor x = table.packed ? packed_embedding(table.packed, tokens, type_)
+                              : xinslm::embedding(table.weight, tokens.to(device_));
   if (options.word_dropout > 0) {
     const at::Tensor words = at::ones({config_.vocab_size}, x.options().requires_grad(false));
     const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::words);

@@ -10,6 +10,8 @@
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/training_kernels.h"
+#include "ops/mps/adamw.h"
+#include "ops/mps/launch.h"
 
 namespace xinslm {
 namespace {
@@ -44,6 +46,9 @@ void adamw_step(const at::Tensor& master, const at::Tensor& gradient, const at::
               (!compute.defined() || compute.sizes() == master.sizes()),
           "adamw_step: master is ", master.sizes(), ", gradient ", gradient.sizes(), ", moments ", first.sizes(),
           " and ", second.sizes(), "; they must agree");
+  if (mps::takes_adamw(master, gradient.contiguous(), first, second, compute)) {
+    return mps::adamw_step(master, gradient.contiguous(), first, second, compute, factors_of(step));
+  }
   const bool fast =
       is_dense_float(master) && is_dense_float(first) && is_dense_float(second) && is_fast(gradient) &&
       (!compute.defined() || (compute.is_cpu() && compute.scalar_type() == at::kBFloat16 && compute.is_contiguous()));
@@ -60,7 +65,7 @@ void adamw_step(const at::Tensor& master, const at::Tensor& gradient, const at::
 }
 
 double sum_of_squares(const at::Tensor& tensor) {
-  if (!is_fast(tensor)) return tensor.detach().to(at::kCPU, at::kDouble).square().sum().item<double>();
+  if (!is_fast(tensor)) return tensor.detach().to(at::kCPU).to(at::kDouble).square().sum().item<double>();
   const at::Tensor dense = tensor.detach().contiguous();
   const int64_t size = dense.numel(), parts = count_parts(size, rows_per_thread(1));
   std::vector<double> sums(parts);
@@ -69,6 +74,12 @@ double sum_of_squares(const at::Tensor& tensor) {
     sums[part] = kernel(row_at(dense, begin, 1), end - begin);
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+at::Tensor sum_of_squares_there(const at::Tensor& tensor) {
+  const at::Tensor dense = tensor.detach().contiguous();
+  if (mps::is_fast(dense) && dense.numel() > 0) return mps::sum_of_squares(dense);
+  return at::linalg_vector_norm(dense, 2, {}, false, at::kFloat).square();
 }
 
 }  // namespace xinslm

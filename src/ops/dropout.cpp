@@ -8,14 +8,17 @@
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/row_kernels.h"
 #include "ops/dropout_key.h"
+#include "ops/mps/dropout.h"
+#include "ops/mps/launch.h"
 
 namespace xinslm {
 namespace {
 
 /// Row-major, whatever the strides of x.
 at::Tensor drop(const at::Tensor& x, double p, uint64_t seed) {
-  const at::Tensor from = x.contiguous(), to = at::empty(x.sizes(), x.options());
   const DropoutKey key(p, seed);
+  if (mps::is_fast(x)) return mps::dropout(x, key);
+  const at::Tensor from = x.contiguous(), to = at::empty(x.sizes(), x.options());
   const auto apply = dropout_kernels().apply[cpu::element_of(x)];
   const int64_t size = from.numel();
   cpu::for_parts(size, cpu::count_parts(size, cpu::rows_per_thread(1)), [&](int64_t, int64_t begin, int64_t end) {
@@ -44,7 +47,7 @@ struct DropoutFunction : torch::autograd::Function<DropoutFunction> {
 at::Tensor dropout(const at::Tensor& x, double p, uint64_t seed) {
   require(p >= 0 && p < 1, "dropout: probability ", p, " is outside [0, 1)");
   if (p == 0 || x.numel() == 0) return x;
-  if (!cpu::is_fast(x)) return dropout_ref(x, p, seed);
+  if (!mps::is_fast(x) && !cpu::is_fast(x)) return dropout_ref(x, p, seed);
   if (at::GradMode::is_enabled() && x.requires_grad()) {
     return DropoutFunction::apply(x, p, static_cast<int64_t>(seed));
   }

@@ -9,6 +9,8 @@
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/row_kernels.h"
+#include "ops/mps/embedding.h"
+#include "ops/mps/launch.h"
 
 namespace xinslm {
 namespace {
@@ -24,6 +26,7 @@ void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
 }
 
 at::Tensor rows_of(const at::Tensor& weight, const at::Tensor& tokens) {
+  if (mps::is_fast(weight)) return mps::embedding(weight, tokens);
   const int64_t width = weight.size(1), count = tokens.numel(), bytes = width * weight.element_size();
   auto sizes = tokens.sizes().vec();
   sizes.push_back(width);
@@ -50,6 +53,7 @@ struct Occurrences {
 };
 
 at::Tensor grad_of_rows(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocabulary) {
+  if (mps::is_fast(grad)) return mps::embedding_backward(grad, tokens, vocabulary);
   const int64_t width = grad.size(-1), bytes = width * grad.element_size();
   const Occurrences found(tokens, vocabulary);
   const at::Tensor out = at::empty({vocabulary, width}, grad.options());
@@ -89,9 +93,10 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
 at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens) {
   require(weight.dim() == 2, "embedding: weight is ", weight.sizes(), ", expected [V, H]");
   require(tokens.scalar_type() == at::kLong, "embedding: tokens are ", tokens.scalar_type(), ", expected int64");
-  if (!is_fast(weight)) return embedding_ref(weight, tokens);
+  const bool on_gpu = mps::is_fast(weight) && tokens.numel() > 0;
+  if (!on_gpu && !cpu::is_fast(weight)) return embedding_ref(weight, tokens);
   const at::Tensor dense = tokens.contiguous();
-  check_tokens(dense, weight.size(0));
+  if (!on_gpu) check_tokens(dense, weight.size(0));
   if (at::GradMode::is_enabled() && weight.requires_grad()) return EmbeddingFunction::apply(weight, dense);
   return rows_of(weight.contiguous(), dense);
 }

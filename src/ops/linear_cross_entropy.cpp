@@ -12,6 +12,9 @@
 #include "ops/cpu/product.h"
 #include "ops/cpu/row_kernels.h"
 #include "ops/cpu/training_kernels.h"
+#include "ops/loss_parts.h"
+#include "ops/mps/cross_entropy.h"
+#include "ops/mps/launch.h"
 
 namespace xinslm {
 namespace {
@@ -21,10 +24,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t chunk_tokens = 512;  // logits that stay in the third cache at V = 8192, products still at full speed
-
-struct LossSettings {
-  double label_smoothing, softcap;
-};
 
 /// Losses of the rows, [n] float32; logits [n, V] become their gradients where asked.
 at::Tensor fast_losses(const at::Tensor& logits, const at::Tensor& targets, const LossSettings& settings,
@@ -89,12 +88,6 @@ void add_weight_gradient(at::Tensor& sum, const at::Tensor& gradient, const at::
   });
 }
 
-struct LossAndGradients {
-  at::Tensor loss;    ///< scalar
-  at::Tensor hidden;  ///< [N, H], type of hidden
-  at::Tensor weight;  ///< [V, H], float32 (or float64)
-};
-
 /// @param targets  none of them ignored
 LossAndGradients chunked(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                          const LossSettings& settings, bool gradient) {
@@ -122,9 +115,10 @@ LossAndGradients chunked(const at::Tensor& hidden, const at::Tensor& weight, con
   return result;
 }
 
-/// chunked() for the tokens that count; the others' rows of the gradient are zero.
-LossAndGradients without_ignored(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                                 const LossSettings& settings, bool gradient) {
+/// Of the tokens that count; the others' rows of the gradient are zero.
+LossAndGradients loss_and_gradients(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
+                                    const LossSettings& settings, bool gradient) {
+  if (mps::is_fast(hidden)) return mps::linear_cross_entropy(hidden, weight, targets, settings, gradient);
   const at::Tensor kept = (targets != ignored_target).nonzero().squeeze(1);
   if (kept.size(0) == targets.size(0)) {
     return chunked(hidden.contiguous(), weight.contiguous(), targets.contiguous(), settings, gradient);
@@ -151,7 +145,7 @@ at::Tensor scaled(const at::Tensor& x, const at::Tensor& factor, at::ScalarType 
 struct LinearCrossEntropyFunction : torch::autograd::Function<LinearCrossEntropyFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const at::Tensor& targets, double label_smoothing, double softcap) {
-    const auto result = without_ignored(hidden, weight, targets, {label_smoothing, softcap}, true);
+    const auto result = loss_and_gradients(hidden, weight, targets, {label_smoothing, softcap}, true);
     context->save_for_backward({result.hidden, result.weight});
     context->saved_data["type"] = weight.scalar_type();
     return result.loss;
@@ -193,7 +187,7 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden, const at::Tensor& weig
   if (at::GradMode::is_enabled() && (needs_gradient(hidden) || needs_gradient(weight))) {
     return LinearCrossEntropyFunction::apply(hidden, weight, targets, label_smoothing, softcap);
   }
-  return without_ignored(hidden, weight, targets, {label_smoothing, softcap}, false).loss;
+  return loss_and_gradients(hidden, weight, targets, {label_smoothing, softcap}, false).loss;
 }
 
 at::Tensor token_log_probabilities(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
@@ -202,6 +196,7 @@ at::Tensor token_log_probabilities(const at::Tensor& hidden, const at::Tensor& w
   check(hidden, weight, targets);
   const int64_t tokens = hidden.size(0);
   const at::Tensor wanted = targets.clamp_min(0), matrix = weight.t();  // ignored targets get a number all the same
+  if (mps::is_fast(hidden)) return mps::token_log_probabilities(hidden, weight, wanted, softcap, greedy);
   at::Tensor out = at::empty({tokens}, hidden.options().dtype(at::kFloat));
   if (greedy) *greedy = at::empty({tokens}, hidden.options().dtype(at::kBool));
   for (int64_t first = 0; first < tokens; first += chunk_tokens) {

@@ -8,6 +8,8 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/moe.h"
+#include "ops/mps/launch.h"
+#include "ops/mps/moe.h"
 
 namespace xinslm {
 namespace {
@@ -16,17 +18,24 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 using MaybeTensor = std::optional<at::Tensor>;
 
+at::Tensor dense_swiglu(const at::Tensor& gate_up, double swiglu_limit) {
+  return mps::is_fast(gate_up) ? mps::swiglu_forward(gate_up, swiglu_limit)
+                               : cpu::swiglu_forward(gate_up, swiglu_limit);
+}
+
 struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& gate_up, double swiglu_limit) {
     context->save_for_backward({gate_up});
     context->saved_data["limit"] = swiglu_limit;
-    return cpu::swiglu_forward(gate_up, swiglu_limit);
+    return dense_swiglu(gate_up, swiglu_limit);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    return {cpu::swiglu_backward(context->get_saved_variables()[0], grads[0].contiguous(),
-                                 context->saved_data["limit"].toDouble()),
-            {}};
+    const at::Tensor gate_up = context->get_saved_variables()[0], grad = grads[0].contiguous();
+    const double limit = context->saved_data["limit"].toDouble();
+    return {
+        mps::is_fast(gate_up) ? mps::swiglu_backward(gate_up, grad, limit) : cpu::swiglu_backward(gate_up, grad, limit),
+        {}};
   }
 };
 
@@ -107,6 +116,10 @@ Routing moe_route(const at::Tensor& router_logits, int64_t k, bool softmax_befor
   require(k >= 1 && k <= router_logits.size(1), "moe_route: ", k, " experts a token of ", router_logits.size(1));
   require(!selection_bias.defined() || selection_bias.sizes() == at::IntArrayRef{router_logits.size(1)},
           "moe_route: the selection bias is not one number for each of ", router_logits.size(1), " experts");
+  if (mps::is_fast(router_logits) && router_logits.scalar_type() == at::kFloat && k <= mps::most_choices &&
+      router_logits.numel() > 0) {
+    return mps::moe_route(router_logits, k, softmax_before, selection_bias);
+  }
   const at::Tensor logits = router_logits.detach();
   const at::Tensor score = selection_bias.defined() ? logits + selection_bias : logits;
   const at::Tensor chosen = std::get<1>(score.topk(k, -1, /*largest=*/true, /*sorted=*/true));
@@ -117,14 +130,16 @@ Routing moe_route(const at::Tensor& router_logits, int64_t k, bool softmax_befor
 at::Tensor swiglu(const at::Tensor& gate_up, double swiglu_limit) {
   require(gate_up.dim() > 0 && gate_up.size(-1) % 2 == 0, "swiglu: gate_up is ", gate_up.sizes(),
           "; its last size must be even");
-  if (!cpu::is_fast(gate_up) || gate_up.numel() == 0) return swiglu_ref(gate_up, swiglu_limit);
+  const bool is_fast = cpu::is_fast(gate_up) || mps::is_fast(gate_up);
+  if (!is_fast || gate_up.numel() == 0) return swiglu_ref(gate_up, swiglu_limit);
   const at::Tensor dense = gate_up.contiguous();
   if (at::GradMode::is_enabled() && dense.requires_grad()) return SwigluFunction::apply(dense, swiglu_limit);
-  return cpu::swiglu_forward(dense, swiglu_limit);
+  return dense_swiglu(dense, swiglu_limit);
 }
 
 at::Tensor moe_experts(const at::Tensor& x, const Routing& routing, const ExpertWeights& experts, double swiglu_limit) {
   check(x, routing, experts);
+  if (mps::is_fast(x) && x.numel() > 0) return mps::moe_experts(x, routing, experts, swiglu_limit);
   if (!cpu::is_fast(x) || x.numel() == 0) return moe_experts_ref(x, routing, experts, swiglu_limit);
   if (at::GradMode::is_enabled() &&
       (needs_gradient(x) || needs_gradient(routing.weights) || needs_gradient(experts.gate_up) ||

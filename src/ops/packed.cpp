@@ -6,6 +6,9 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/packed.h"
+#include "ops/mps/launch.h"
+#include "ops/mps/moe.h"
+#include "ops/mps/packed.h"
 
 namespace xinslm {
 namespace {
@@ -24,12 +27,14 @@ struct LinearFunction : torch::autograd::Function<LinearFunction<Packed>> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& bias,
                             const c10::intrusive_ptr<Packed>& weight) {
     context->saved_data["weight"] = weight;
+    if (mps::is_fast(x)) return mps::packed_linear_forward(x, *weight, tensor_of(bias));
     return cpu::packed_linear_forward(x, *weight, tensor_of(bias));
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto weight = context->saved_data["weight"].template toCustomClass<Packed>();
     const at::Tensor grad = grads[0];
+    if (mps::is_fast(grad)) return {mps::packed_linear_backward(grad, *weight), {}, {}};
     return {at::mm(grad, weight->dequantize(grad.scalar_type())), {}, {}};
   }
 };
@@ -45,11 +50,12 @@ at::Tensor linear_of(const at::Tensor& x, const c10::intrusive_ptr<Packed>& weig
   auto out_sizes = x.sizes().vec();
   out_sizes.back() = sizes[0];
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
-  if (!cpu::is_fast(x) || x.numel() == 0) {
+  const bool on_gpu = mps::is_fast(x);
+  if (!(on_gpu || cpu::is_fast(x)) || x.numel() == 0) {
     const at::Tensor y = at::mm(rows, weight->dequantize(x.scalar_type()).t());
     return (bias.defined() ? y + bias.to(y.scalar_type()) : y).view(out_sizes);
   }
-  return LinearFunction<Packed>::apply(rows, optional_of(bias), in_rows16(weight)).view(out_sizes);
+  return LinearFunction<Packed>::apply(rows, optional_of(bias), on_gpu ? weight : in_rows16(weight)).view(out_sizes);
 }
 
 /// [E, rows, in] packed -> [E, in, rows], the form of the float operator.
@@ -115,9 +121,17 @@ at::Tensor packed_linear(const at::Tensor& x, const c10::intrusive_ptr<Q8Tensor>
   return linear_of(x, weight, bias);
 }
 
+at::Tensor packed_embedding(const c10::intrusive_ptr<Q8Tensor>& weight, const at::Tensor& tokens, at::ScalarType type) {
+  if (!mps::is_fast(weight->scales()) || tokens.numel() == 0) return weight->select_rows(tokens, type);
+  require(weight->sizes().size() == 2, "packed_embedding: weight is ", at::IntArrayRef(weight->sizes()),
+          ", expected [rows, in]");
+  return mps::packed_embedding(*weight, tokens, type);
+}
+
 at::Tensor moe_experts(const at::Tensor& x, const Routing& routing, const PackedExpertWeights& experts,
                        double swiglu_limit) {
   check(x, routing, experts);
+  if (mps::is_fast(x) && x.numel() > 0) return mps::moe_experts(x, routing, experts, swiglu_limit);
   if (!cpu::is_fast(x) || x.numel() == 0) return moe_experts_ref(x, routing, experts, swiglu_limit);
   return MoeFunction::apply(x, routing.weights, routing.chosen, experts, swiglu_limit);
 }

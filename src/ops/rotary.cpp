@@ -11,6 +11,9 @@
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/row_kernels.h"
+#include "ops/mps/launch.h"
+#include "ops/mps/rotary.h"
+#include "xinslm/ops/rms_norm.h"
 
 namespace xinslm {
 namespace {
@@ -40,20 +43,21 @@ at::Tensor inverse_frequencies(const RopeSettings& rope, int64_t head_dim) {
 }
 
 /// x with a dense last dimension; the result has tokens before heads in memory.
-at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float sign) {
+at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, int sign) {
+  if (mps::is_fast(x)) return mps::rotary(x, cos, sin, sign);
   const int64_t batch = x.size(0), heads = x.size(1), tokens = x.size(2), width = x.size(3), half = width / 2;
   const at::Tensor y = at::empty_strided(x.sizes(), {tokens * heads * width, width, heads * width, 1}, x.options());
   const auto kernel = rotary_kernels().turn[cpu::element_of(x)];
   const int64_t rows = batch * tokens, size = x.element_size();
-  cpu::for_parts(rows, cpu::count_parts(rows, cpu::rows_per_thread(heads * width)),
-                 [&](int64_t, int64_t begin, int64_t end) {
-                   for (int64_t row = begin; row < end; ++row) {
-                     const int64_t b = row / tokens, t = row % tokens;
-                     kernel(cpu::bytes_of(x) + (b * x.stride(0) + t * x.stride(2)) * size, x.stride(1),
-                            cpu::row_at(y, row, heads * width), width, heads, half,
-                            cos.const_data_ptr<float>() + t * half, sin.const_data_ptr<float>() + t * half, sign);
-                   }
-                 });
+  cpu::for_parts(
+      rows, cpu::count_parts(rows, cpu::rows_per_thread(heads * width)), [&](int64_t, int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t b = row / tokens, t = row % tokens;
+          kernel(cpu::bytes_of(x) + (b * x.stride(0) + t * x.stride(2)) * size, x.stride(1),
+                 cpu::row_at(y, row, heads * width), width, heads, half, cos.const_data_ptr<float>() + t * half,
+                 sin.const_data_ptr<float>() + t * half, static_cast<float>(sign));
+        }
+      });
   return y;
 }
 
@@ -61,17 +65,24 @@ at::Tensor with_dense_rows(const at::Tensor& x) {
   return x.stride(3) == 1 ? x : x.contiguous();
 }
 
+void check(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  require(x.dim() == 4 && x.size(3) % 2 == 0, "rotary: x is ", x.sizes(), ", expected [B, heads, T, D] with D even");
+  require(cos.sizes() == at::IntArrayRef({x.size(2), x.size(3) / 2}) && sin.sizes() == cos.sizes(),
+          "rotary: cosines are ", cos.sizes(), " and sines ", sin.sizes(), ", expected [", x.size(2), ", ",
+          x.size(3) / 2, "]");
+}
+
 struct RotaryFunction : torch::autograd::Function<RotaryFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
                             const at::Tensor& sin) {
     context->save_for_backward({cos, sin});
-    return turn(with_dense_rows(x), cos, sin, 1.0f);
+    return turn(with_dense_rows(x), cos, sin, 1);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
     const auto saved = context->get_saved_variables();
-    return {turn(with_dense_rows(grads[0]), saved[0], saved[1], -1.0f), {}, {}};
+    return {turn(with_dense_rows(grads[0]), saved[0], saved[1], -1), {}, {}};
   }
 };
 
@@ -87,17 +98,28 @@ std::pair<at::Tensor, at::Tensor> rotary_table(const RopeSettings& rope, int64_t
 }
 
 at::Tensor rotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  require(x.dim() == 4 && x.size(3) % 2 == 0, "rotary: x is ", x.sizes(), ", expected [B, heads, T, D] with D even");
-  require(cos.sizes() == at::IntArrayRef({x.size(2), x.size(3) / 2}) && sin.sizes() == cos.sizes(),
-          "rotary: cosines are ", cos.sizes(), " and sines ", sin.sizes(), ", expected [", x.size(2), ", ",
-          x.size(3) / 2, "]");
-  if (!cpu::is_fast(x) || cos.scalar_type() != at::kFloat || sin.scalar_type() != at::kFloat) {
+  check(x, cos, sin);
+  const bool fast = cpu::is_fast(x) || (mps::is_fast(x) && x.numel() > 0);
+  if (!fast || cos.scalar_type() != at::kFloat || sin.scalar_type() != at::kFloat) {
     return rotary_ref(x, cos, sin);
   }
   if (at::GradMode::is_enabled() && x.requires_grad()) {
     return RotaryFunction::apply(x, cos.contiguous(), sin.contiguous());
   }
-  return turn(with_dense_rows(x), cos.contiguous(), sin.contiguous(), 1.0f);
+  return turn(with_dense_rows(x), cos.contiguous(), sin.contiguous(), 1);
+}
+
+at::Tensor rms_norm_rotary(const at::Tensor& x, const at::Tensor& gain, double eps, const at::Tensor& cos,
+                           const at::Tensor& sin) {
+  const bool fast = mps::is_fast(x) && mps::is_fast(gain) && x.numel() > 0 && cos.scalar_type() == at::kFloat &&
+                    sin.scalar_type() == at::kFloat;
+  const bool needs = at::GradMode::is_enabled() && (needs_gradient(x) || needs_gradient(gain));
+  if (!fast || needs) return rotary(rms_norm(x, gain, eps), cos, sin);
+  check(x, cos, sin);
+  require(gain.dim() == 1 && gain.size(0) == x.size(3), "rms_norm_rotary: x is ", x.sizes(), ", gain ", gain.sizes(),
+          "; their last sizes must agree");
+  return mps::rms_norm_rotary(with_dense_rows(x), gain.to(at::kFloat).contiguous(), eps, cos.contiguous(),
+                              sin.contiguous());
 }
 
 }  // namespace xinslm

@@ -12,17 +12,25 @@
 #include "xinslm/core/mapped_tensor.h"
 
 namespace xinslm {
+namespace {
 
-ExpertMatrices::ExpertMatrices(c10::intrusive_ptr<Mxfp4Tensor> source)
-    : source_(std::move(source)),
+/// Checked where it lies: devices differ in what they can do with bytes.
+c10::intrusive_ptr<Mxfp4Tensor> checked(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device) {
+  if (source->layout() != PackedLayout::rows16) reject_nan_scales(*source);
+  return device.is_cpu() ? source->to(device) : source->for_products(device);
+}
+
+}  // namespace
+
+ExpertMatrices::ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device)
+    : source_(checked(source, device)),
       groups_(sizes().size() == 3 ? row_groups(sizes()[1]) : 0),
       ready_(sizes().size() == 3 ? static_cast<size_t>(sizes()[0]) : 0) {
   if (sizes().size() != 3) {
     data_error("tensor ", source_->name(), " is ", at::IntArrayRef(sizes()), ", expected [experts, rows, in]");
   }
   const bool ready = source_->layout() == PackedLayout::rows16;
-  if (!ready) reject_nan_scales(*source_);
-  if (source_->device().is_cpu()) rows16_ = ready ? source_ : empty_rows16(*source_);
+  if (device.is_cpu()) rows16_ = ready ? source_ : empty_rows16(*source_);
   for (auto& one : ready_) one = ready;
 }
 

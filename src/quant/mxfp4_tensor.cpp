@@ -116,6 +116,10 @@ c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::to(at::Device device) const {
   return c10::make_intrusive<Mxfp4Tensor>(parts_on(parts(), device));
 }
 
+c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::for_products(at::Device device) const {
+  return laid_out_for(*this, device);
+}
+
 at::Tensor Mxfp4Tensor::dequantize(at::ScalarType type) const {
   const auto plain = repack(PackedLayout::checkpoint);
   return dequantize_mxfp4(plain->values(), plain->scales(), type);

@@ -60,6 +60,10 @@ c10::intrusive_ptr<Q8Tensor> Q8Tensor::to(at::Device device) const {
   return c10::make_intrusive<Q8Tensor>(parts_on(parts(), device));
 }
 
+c10::intrusive_ptr<Q8Tensor> Q8Tensor::for_products(at::Device device) const {
+  return laid_out_for(*this, device);
+}
+
 at::Tensor Q8Tensor::dequantize(at::ScalarType type) const {
   const auto plain = repack(PackedLayout::checkpoint);
   return dequantize_q8(plain->values(), plain->scales(), type);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "xinslm/config/model_config.h"
+#include "xinslm/ops/stored_heads.h"
 
 namespace xinslm {
 
@@ -28,9 +29,9 @@ class KvCache {
 
   /// Appends keys and values [B, K, T, D] of the tokens at length()...length()+T-1 for one layer and gives the keys and
   /// values those T tokens may see, oldest first: [B, K, S, D] with S >= T; the last T are the new ones. The result is
-  /// valid until the next append to the same layer. It has the type of the keys given, whatever the cache keeps.
+  /// valid until the next append to the same layer.
   /// @throws Error(usage) for another batch or head shape than the cache was made for
-  std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
+  std::pair<StoredHeads, StoredHeads> append(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
 
   /// Room for one token of one sequence in a layer, for who writes keys and values there directly.
   struct Place {
@@ -51,26 +52,20 @@ class KvCache {
   int64_t bytes() const;
 
  private:
-  struct Store {
-    at::Tensor codes;   // [B, K, capacity, D]
-    at::Tensor scales;  // [B, K, capacity, D / 32], with integers only
-  };
   struct Layer {
     int64_t window = 0;  // 0 = full
     int64_t start = 0;   // position of the first token held
     int64_t held = 0;
-    Store keys, values;
+    StoredHeads keys, values;  // of the capacity in place of S
   };
 
   void check_shape(const at::Tensor& keys, const at::Tensor& values) const;
   void drop_unfinished(Layer& layer) const;
   void reserve(Layer& layer, int64_t tokens) const;
-  void write(Store& store, int64_t first, const at::Tensor& x) const;
-  Store encoded(const at::Tensor& x) const;
-  static at::Tensor decoded(const Store& store, int64_t first, int64_t count, at::ScalarType type);
+  StoredHeads empty(int64_t tokens) const;
   void forget_unseen(Layer& layer, int64_t seen) const;
-  std::pair<at::Tensor, at::Tensor> append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
-                                                const at::Tensor& values) const;
+  std::pair<StoredHeads, StoredHeads> append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
+                                                  const at::Tensor& values) const;
 
   std::vector<Layer> layers_;
   int64_t length_ = 0;

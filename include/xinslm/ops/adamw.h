@@ -23,5 +23,7 @@ void adamw_step_ref(const at::Tensor& master, const at::Tensor& gradient, const 
 
 /// Sum of squares in float64; deterministic for a given number of threads.
 double sum_of_squares(const at::Tensor& tensor);
+/// [] float32, left on the tensor's device: reading a number from a GPU waits for all work given to it.
+at::Tensor sum_of_squares_there(const at::Tensor& tensor);
 
 }  // namespace xinslm

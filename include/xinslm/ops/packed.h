@@ -21,6 +21,13 @@ namespace xinslm {
 at::Tensor packed_linear(const at::Tensor& x, const c10::intrusive_ptr<Mxfp4Tensor>& weight, const at::Tensor& bias);
 at::Tensor packed_linear(const at::Tensor& x, const c10::intrusive_ptr<Q8Tensor>& weight, const at::Tensor& bias);
 
+/// Rows of a packed matrix decoded, as an embedding looks them up. No gradients.
+/// @param weight  [rows, in]
+/// @param tokens  [...] int64 in [0, rows), not checked
+/// @param type    float32, float16 or bfloat16
+/// @return        [..., in], where the weight is
+at::Tensor packed_embedding(const c10::intrusive_ptr<Q8Tensor>& weight, const at::Tensor& tokens, at::ScalarType type);
+
 struct PackedExpertWeights {
   std::shared_ptr<ExpertMatrices> gate_up;  ///< [E, 2I, H]: even rows gate, odd rows linear (gpt-oss checkpoints)
   at::Tensor gate_up_bias;                  ///< [E, 2I] float32 or undefined

@@ -19,4 +19,10 @@ std::pair<at::Tensor, at::Tensor> rotary_table(const RopeSettings& rope, int64_t
 at::Tensor rotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 at::Tensor rotary_ref(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
+/// rotary(rms_norm(x, gain, eps), cos, sin): what a model with norms of queries and keys does, in one pass where that
+/// pays.
+/// @param gain  [D]
+at::Tensor rms_norm_rotary(const at::Tensor& x, const at::Tensor& gain, double eps, const at::Tensor& cos,
+                           const at::Tensor& sin);
+
 }  // namespace xinslm

@@ -11,22 +11,24 @@
 
 namespace xinslm {
 
-/// One MXFP4 matrix for each expert, brought into the layout of the products expert by expert, when it is first used: a
-/// model opens at once, and experts that no token chooses are never read. What a file's map holds of an expert is given
-/// back when it has been laid out.
+/// One MXFP4 matrix for each expert. On the processor it is brought into the layout of the products expert by expert,
+/// when it is first used: a model opens at once, and experts that no token chooses are never read. What a file's map
+/// holds of an expert is given back when it has been laid out. Other devices get the layout of checkpoints, all of it
+/// at once, and what a file's map held is given back then.
 class ExpertMatrices {
  public:
   /// @param source  [E, rows, in], any layout, any device
+  /// @param device  where products are computed
   /// @throws Error(data) when a scale is 255 (NaN): the products do not look for it
-  explicit ExpertMatrices(c10::intrusive_ptr<Mxfp4Tensor> source);
+  explicit ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device = at::kCPU);
 
   const std::vector<int64_t>& sizes() const { return source_->sizes(); }
   /// Bytes of one form of the matrices.
   int64_t bytes() const { return source_->bytes(); }
-  /// The exact values, for other devices and for gradients.
+  /// The exact values, on the device: for products of other devices than the processor, and for gradients.
   const Mxfp4Tensor& source() const { return *source_; }
 
-  /// In layout rows16, on the processor; only experts that are ready() hold their values.
+  /// In layout rows16, where the device is the processor; only experts that are ready() hold their values.
   const Mxfp4Tensor& rows16() const { return *rows16_; }
   bool ready(int64_t expert) const { return ready_[static_cast<size_t>(expert)].load(std::memory_order_acquire); }
   /// Lays an expert out on all threads. May be called at the same time by several.

@@ -92,6 +92,10 @@ class Mxfp4Tensor final : public PackedTensor {
 
   c10::intrusive_ptr<Mxfp4Tensor> to(at::Device device) const;
 
+  /// On a device, in the layout that its products read: rows16 on the processor, that of checkpoints elsewhere. What a
+  /// file's map held of weights that moved is given back. @throws Error(data) as repack() does
+  c10::intrusive_ptr<Mxfp4Tensor> for_products(at::Device device) const;
+
   /// [..., rows, in] float32, float16 or bfloat16; exact in float32 and bfloat16. @throws Error(usage) for other types
   at::Tensor dequantize(at::ScalarType type) const;
 
@@ -123,6 +127,9 @@ class Q8Tensor final : public PackedTensor {
   c10::intrusive_ptr<Q8Tensor> repack(PackedLayout layout) const;
 
   c10::intrusive_ptr<Q8Tensor> to(at::Device device) const;
+
+  /// As Mxfp4Tensor's.
+  c10::intrusive_ptr<Q8Tensor> for_products(at::Device device) const;
 
   /// [..., rows, in] float32, float16 or bfloat16. @throws Error(usage) for other types
   at::Tensor dequantize(at::ScalarType type) const;

@@ -1,0 +1,61 @@
+#include "xinslm/ops/stored_heads.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "ops/checks.h"
+#include "ops/mps/attention.h"
+#include "ops/mps/launch.h"
+#include "xinslm/ops/attention.h"
+#include "xinslm/quant/quant_error.h"
+
+namespace xinslm {
+namespace {
+
+bool fit(const StoredHeads& heads) {
+  if (heads.values.dim() != 4) return false;
+  if (heads.values.scalar_type() != at::kChar) return !heads.scales.defined();
+  auto sizes = heads.values.sizes().vec();
+  sizes[3] /= quant_block;
+  return heads.values.size(3) % quant_block == 0 && heads.scales.defined() && heads.scales.sizes() == sizes;
+}
+
+}  // namespace
+
+void store_heads(const at::Tensor& x, const StoredHeads& place) {
+  require(fit(place) && x.sizes() == place.values.sizes(), "store_heads: ", x.sizes(), " does not fit into ",
+          place.values.sizes(), place.values.scalar_type());
+  if (!place.scales.defined()) {
+    place.values.copy_(x);
+    return;
+  }
+  if (mps::is_fast(x)) return mps::quantize_heads(x, place);
+  const at::Tensor blocks = x.to(at::kFloat).unflatten(-1, {-1, quant_block});
+  const at::Tensor scales = blocks.abs().amax(-1) / 127;
+  const at::Tensor inverse = at::where(scales > 0, scales.reciprocal(), scales);
+  place.values.copy_((blocks * inverse.unsqueeze(-1)).round().flatten(-2));
+  place.scales.copy_(scales);
+}
+
+at::Tensor load_heads(const StoredHeads& heads, at::ScalarType type) {
+  require(fit(heads), "load_heads: ", heads.values.sizes(), " of ", heads.values.scalar_type(),
+          " has no scales that fit");
+  if (!heads.scales.defined()) return heads.values.to(type);
+  const at::Tensor blocks = heads.values.to(at::kFloat).unflatten(-1, {-1, quant_block});
+  return (blocks * heads.scales.unsqueeze(-1)).flatten(-2).to(type);
+}
+
+at::Tensor attention(const at::Tensor& query, const StoredHeads& keys, const StoredHeads& values,
+                     const at::Tensor& sinks, int64_t window) {
+  const at::NoGradGuard no_grad;
+  const bool are_integers = fit(keys) && fit(values) && keys.scales.defined() && values.scales.defined();
+  if (are_integers && mps::has_attention(query)) {
+    const AttentionInput input{query, keys.values, values.values, sinks, window, {}, keys.scales, values.scales};
+    check_attention_sizes(input);
+    return mps::attention_inference(input);
+  }
+  const at::ScalarType type = query.scalar_type();
+  return attention(query, load_heads(keys, type), load_heads(values, type), sinks, window, {});
+}
+
+}  // namespace xinslm
