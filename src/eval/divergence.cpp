@@ -13,7 +13,7 @@ namespace {
 
 /// [T, V] log-probabilities, float64 so that differences of small ones stay.
 at::Tensor log_probabilities(const Transformer& model, const at::Tensor& tokens) {
-  return model.logits(model.hidden_states(tokens))[0].to(at::kCPU, at::kDouble).log_softmax(-1);
+  return model.logits(model.hidden_states(tokens))[0].to(at::kCPU).to(at::kDouble).log_softmax(-1);
 }
 
 }  // namespace

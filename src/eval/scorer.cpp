@@ -228,7 +228,7 @@ void ScoreBatches::compute(const Pass& pass) {
   const at::Tensor wanted = at::tensor(targets, at::kLong).to(model_.device());
   at::Tensor greedy;
   const at::Tensor found =
-      model_.token_log_probabilities(at::cat(states(pass)), wanted, &greedy).to(at::kCPU, at::kDouble).contiguous();
+      model_.token_log_probabilities(at::cat(states(pass)), wanted, &greedy).to(at::kCPU).to(at::kDouble).contiguous();
   greedy = greedy.to(at::kCPU).contiguous();
   const double* log_probability = found.const_data_ptr<double>();
   const bool* best = greedy.const_data_ptr<bool>();
@@ -279,6 +279,7 @@ double Scorer::score_rows(const at::Tensor& tokens, const at::Tensor& targets) c
   const at::Tensor wanted = targets.flatten().to(model_.device());
   const at::Tensor places = wanted.ne(ignored_target).nonzero().squeeze(1);
   return model_.token_log_probabilities(hidden.index_select(0, places), wanted.index_select(0, places))
+      .to(at::kCPU)
       .to(at::kDouble)
       .sum()
       .item<double>();

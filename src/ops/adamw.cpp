@@ -60,7 +60,7 @@ void adamw_step(const at::Tensor& master, const at::Tensor& gradient, const at::
 }
 
 double sum_of_squares(const at::Tensor& tensor) {
-  if (!is_fast(tensor)) return tensor.detach().to(at::kCPU, at::kDouble).square().sum().item<double>();
+  if (!is_fast(tensor)) return tensor.detach().to(at::kCPU).to(at::kDouble).square().sum().item<double>();
   const at::Tensor dense = tensor.detach().contiguous();
   const int64_t size = dense.numel(), parts = count_parts(size, rows_per_thread(1));
   std::vector<double> sums(parts);

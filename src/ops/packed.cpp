@@ -6,6 +6,7 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/packed.h"
+#include "ops/ref/count.h"
 
 namespace xinslm {
 namespace {
@@ -46,6 +47,7 @@ at::Tensor linear_of(const at::Tensor& x, const c10::intrusive_ptr<Packed>& weig
   out_sizes.back() = sizes[0];
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
   if (!cpu::is_fast(x) || x.numel() == 0) {
+    count_reference("packed_linear", x);
     const at::Tensor y = at::mm(rows, weight->dequantize(x.scalar_type()).t());
     return (bias.defined() ? y + bias.to(y.scalar_type()) : y).view(out_sizes);
   }
