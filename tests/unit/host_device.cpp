@@ -26,7 +26,17 @@ struct HostAllocator final : c10::Allocator {
 
 HostAllocator allocator;
 REGISTER_ALLOCATOR(host, &allocator);
-C10_REGISTER_GUARD_IMPL(PrivateUse1, c10::impl::NoOpDeviceGuardImpl<host>);
+/// Everything happens at once, so there is nothing to wait for.
+struct HostGuard final : c10::impl::NoOpDeviceGuardImpl<host> {
+  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  c10::Device getDevice() const override { return {host, 0}; }
+  c10::Device exchangeDevice(c10::Device) const override { return {host, 0}; }
+  c10::Stream getStream(c10::Device) const noexcept override { return {c10::Stream::DEFAULT, {host, 0}}; }
+  c10::Stream exchangeStream(c10::Stream) const noexcept override { return {c10::Stream::DEFAULT, {host, 0}}; }
+};
+C10_REGISTER_GUARD_IMPL(PrivateUse1, HostGuard);
 
 /// What autograd wants to know of a device before it computes gradients there.
 struct HostHooks final : at::PrivateUse1HooksInterface {
@@ -68,6 +78,10 @@ at::Tensor copy_and_resize(const at::Tensor& from, const at::Tensor& to) {
   return copy_from(from, to, false);
 }
 
+at::Tensor reshape_alias(const at::Tensor& x, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
+  return at::native::as_strided_tensorimpl(x, sizes, strides, x.storage_offset());
+}
+
 at::Scalar item(const at::Tensor& x) {
   return on_processor(x).item();
 }
@@ -82,6 +96,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("_local_scalar_dense", &item);
   library.impl("as_strided", &at::native::as_strided_tensorimpl);
   library.impl("view", &at::native::view);
+  library.impl("_reshape_alias", &reshape_alias);
 }
 
 at::Device host_device() {
