@@ -32,37 +32,44 @@ Tensors rounded(const OperatorCase& one, at::ScalarType type, bool exact) {
 }
 
 /// All outputs, then the gradients of the floating inputs for a fixed gradient of the first output.
-Tensors outputs_and_gradients(const Operator& op, const Tensors& inputs, at::Device device, bool differentiable) {
+struct Results {
+  Tensors values;
+  size_t outputs;
+};
+
+Results computed(const Operator& op, const Tensors& inputs, at::Device device, bool differentiable) {
   Tensors leaves, wanted;
   for (const at::Tensor& x : inputs) {
     leaves.push_back(x.defined() ? x.detach().to(device) : x);
     if (differentiable && is_float(x)) wanted.push_back(leaves.back().requires_grad_(true));
   }
-  Tensors results = op(leaves);
-  if (wanted.empty()) return results;
-  const at::Tensor gradient = normal(results[0].sizes(), 99).to(results[0].scalar_type()).to(device);
-  const auto gradients = torch::autograd::grad({results[0]}, wanted, {gradient});
-  results.insert(results.end(), gradients.begin(), gradients.end());
-  for (at::Tensor& result : results) result = result.detach();
-  return results;
+  Tensors values = op(leaves);
+  const size_t outputs = values.size();
+  if (!wanted.empty()) {
+    const at::Tensor gradient = normal(values[0].sizes(), 99).to(values[0].scalar_type()).to(device);
+    const auto gradients = torch::autograd::grad({values[0]}, wanted, {gradient});
+    values.insert(values.end(), gradients.begin(), gradients.end());
+  }
+  for (at::Tensor& value : values) value = value.detach();
+  return {values, outputs};
 }
 
 /// Takes a further case of the same subject, place and type into a check: the one closest to or beyond what is allowed
 /// counts.
-void add_case(Check& check, const OperatorCase& one, const Tensors& found, const Tensors& expected, double allowed,
-              size_t outputs) {
-  for (size_t i = 0; i < found.size(); ++i) {
-    if (found[i].sizes() != expected[i].sizes()) {
-      check.problem = cat(one.sizes, ": result ", i, " is ", found[i].sizes(), ", expected ", expected[i].sizes());
+void add_case(Check& check, const OperatorCase& one, const Results& found, const Results& expected, double allowed) {
+  for (size_t i = 0; i < found.values.size(); ++i) {
+    const at::Tensor &value = found.values[i], &reference = expected.values.at(i);
+    if (value.sizes() != reference.sizes()) {
+      check.problem = cat(one.sizes, ": result ", i + 1, " is ", value.sizes(), ", expected ", reference.sizes());
       return;
     }
-    const double difference = largest_difference(found[i], expected[i]);
+    const double difference = largest_difference(value, reference);
     const bool worse = check.worst.empty() || !(difference / allowed <= check.difference / check.allowed);
     if (!worse || std::isnan(check.difference)) continue;
     check.difference = difference;
     check.allowed = allowed;
-    check.worst = one.sizes + (i < outputs ? (outputs > 1 ? cat(", output ", i + 1) : std::string(", output"))
-                                           : cat(", gradient ", i - outputs + 1));
+    const bool output = i < found.outputs;
+    check.worst = cat(one.sizes, output ? ", output " : ", gradient ", output ? i + 1 : i + 1 - found.outputs);
   }
 }
 
@@ -73,17 +80,14 @@ class OperatorChecks {
   void run(const OperatorCase& one) {
     for (const at::ScalarType type : compute_types(device_)) {
       const Tensors inputs = rounded(one, type, false);
-      const Tensors expected =
-          outputs_and_gradients(one.reference, rounded(one, type, true), at::kCPU, one.differentiable);
-      const size_t outputs = one.reference(rounded(one, type, true)).size();
+      const Results expected = computed(one.reference, rounded(one, type, true), at::kCPU, one.differentiable);
       const double allowed = type == at::kFloat ? one.float32 : one.half;
       for (const Place& place : places_) {
         Check& check = check_of(one.subject, place.name, compute_type_name(type));
         if (!check.problem.empty()) continue;
         const StayAt stay(place);
         try {
-          const Tensors found = outputs_and_gradients(one.op, inputs, place.device, one.differentiable);
-          add_case(check, one, found, expected, allowed, outputs);
+          add_case(check, one, computed(one.op, inputs, place.device, one.differentiable), expected, allowed);
         } catch (const std::exception& problem) {
           check.problem = cat(one.sizes, ": ", problem_text(problem));
         }
