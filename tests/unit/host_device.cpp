@@ -33,8 +33,10 @@ struct HostGuard final : c10::impl::NoOpDeviceGuardImpl<host> {
   bool queryEvent(void*) const override { return true; }
   c10::Device getDevice() const override { return {host, 0}; }
   c10::Device exchangeDevice(c10::Device) const override { return {host, 0}; }
-  c10::Stream getStream(c10::Device) const noexcept override { return {c10::Stream::DEFAULT, {host, 0}}; }
-  c10::Stream exchangeStream(c10::Stream) const noexcept override { return {c10::Stream::DEFAULT, {host, 0}}; }
+  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, {host, 0}); }
+  c10::Stream exchangeStream(c10::Stream) const noexcept override {
+    return c10::Stream(c10::Stream::DEFAULT, {host, 0});
+  }
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, HostGuard);
 

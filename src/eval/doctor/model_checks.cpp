@@ -18,7 +18,8 @@ namespace {
 struct Allowed {
   double loss, gradient, losses, margin, packed;
 };
-constexpr Allowed in_float32{1e-5, 1e-3, 1e-3, 1e-2, 4e-2}, in_16_bits{1e-2, 4e-1, 2e-2, 5e-1, 8e-2};
+constexpr Allowed in_float32{1e-5, 1e-3, 1e-3, 1e-2, 1e-3}, in_16_bits{1e-2, 4e-1, 3e-2, 5e-1, 2e-1};
+constexpr double eight_bits = 2e-1;  // more for packed models on the processor, where activations are rounded to 8 bits
 
 double relative(double found, double expected) {
   return std::abs(found - expected) / std::max(1e-3, std::abs(expected));
@@ -68,7 +69,8 @@ class ModelChecks {
     compare_losses(found, expected, allowed.losses);
     compare_tokens(found, expected, allowed.margin);
     add("packed model, logits", cat(found.packed_logits.sizes()),
-        median_difference(found.packed_logits, expected.exact_logits), allowed.packed);
+        median_difference(found.packed_logits, expected.exact_logits),
+        allowed.packed + (place_.device.is_cpu() ? eight_bits : 0));
   }
 
   /// In float32 the parameter that differs most, in 16 bits all of them together.

@@ -21,6 +21,7 @@ struct OperatorCase {
   std::vector<size_t> wide =
       {};  ///< inputs that are float32 whatever the type: gains, biases, sinks, weights of routing
   double float32 = 2e-5, half = 2e-2;  ///< differences allowed, by type
+  double eight_bits = 0;  ///< allowed besides on the processor, whose packed products round activations to 8 bits
   bool differentiable = true;
 };
 

@@ -81,7 +81,7 @@ class OperatorChecks {
     for (const at::ScalarType type : compute_types(device_)) {
       const Tensors inputs = rounded(one, type, false);
       const Results expected = computed(one.reference, rounded(one, type, true), at::kCPU, one.differentiable);
-      const double allowed = type == at::kFloat ? one.float32 : one.half;
+      const double allowed = (type == at::kFloat ? one.float32 : one.half) + (device_.is_cpu() ? one.eight_bits : 0);
       for (const Place& place : places_) {
         Check& check = check_of(one.subject, place.name, compute_type_name(type));
         if (!check.problem.empty()) continue;
