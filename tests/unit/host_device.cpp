@@ -76,7 +76,13 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   return to;
 }
 
+/// What operators with a result to write to make of one without elements.
 at::Tensor copy_and_resize(const at::Tensor& from, const at::Tensor& to) {
+  if (to.sizes() != from.sizes()) {
+    to.storage().set_data_ptr_noswap(allocator.allocate(from.nbytes()));
+    to.storage().set_nbytes(from.nbytes());
+    to.unsafeGetTensorImpl()->set_sizes_contiguous(from.sizes());
+  }
   return copy_from(from, to, false);
 }
 

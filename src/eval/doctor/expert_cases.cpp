@@ -139,7 +139,7 @@ void add_packed_experts(std::vector<OperatorCase>& cases, const Sizes& s, int64_
                    .inputs = {normal({s.tokens, s.hidden}, 1), normal({s.tokens, s.k}, 2).softmax(-1)},
                    .wide = {1},
                    .float32 = 5e-5,
-                   .half = 3e-2,
+                   .half = 6e-2,
                    .eight_bits = 2 * eight_bits});
 }
 
