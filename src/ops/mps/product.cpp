@@ -52,10 +52,13 @@ Matrix matrix_of(const Q8Tensor& weight) {
 }
 
 at::Tensor dense(const at::Tensor& x) {
-  constexpr int64_t alignment = 16;
+  constexpr uint64_t alignment = 16;
   if (!x.defined()) return x;
   const at::Tensor y = x.contiguous();
-  return y.storage_offset() * static_cast<int64_t>(y.element_size()) % alignment == 0 ? y : y.clone();
+  // Buffers of the GPU are aligned themselves; memory of the processor, in tests, may be that of a file's map.
+  const uint64_t place =
+      y.is_cpu() ? reinterpret_cast<uintptr_t>(y.const_data_ptr()) : size_of(y.storage_offset()) * y.element_size();
+  return place % alignment == 0 ? y : y.clone();
 }
 
 SortedChoices sort_choices(const at::Tensor& chosen, int64_t experts) {
