@@ -42,7 +42,7 @@ once() {
 }
 
 get_compiler() {
-  rm -rf "$folder/zig" "$folder/done"/zig-*
+  rm -rf "$folder/zig" "$folder/done"/zig-* "$folder/build"
   pip_install --no-deps --target "$folder/zig" "ziglang==$zig_version" ||
     die "pip could not install ziglang $zig_version, the cross compiler"
 }
@@ -76,7 +76,7 @@ apply_patches() {
 get_sources() {
   have apt-get || die "the libraries come from Debian's or Ubuntu's source packages; this system has no apt-get"
   local apt=$folder/apt package archive
-  rm -rf "$apt" "$folder/sources"
+  rm -rf "$apt" "$folder/sources" "$folder/build"  # files out of an archive are older than what an earlier one became
   mkdir -p "$apt/lists/partial" "$apt/parts" "$apt/packages" "$folder/sources"
   # shellcheck disable=SC2016
   apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
