@@ -11,6 +11,17 @@ if(APPLE)
   endif()
   target_compile_options(xinslm_openmp INTERFACE -Xclang -fopenmp)
   target_include_directories(xinslm_openmp SYSTEM INTERFACE ${OPENMP_INCLUDE_DIR})
+  get_filename_component(openmp_folder ${OPENMP_LIBRARY} DIRECTORY)
+  if(openmp_folder STREQUAL LIBTORCH_FOLDER)
+    # The wheel's runtime calls itself by a place on the machine that built it, and a program linked to it would look for
+    # it there. Linked to this stub it looks beside LibTorch, on its rpath, as LibTorch does.
+    file(STRINGS ${OPENMP_LIBRARY} openmp_names REGEX "^_(omp|__kmpc)_[a-z0-9_]+$")
+    list(JOIN openmp_names ", " openmp_names)
+    set(OPENMP_LIBRARY ${PROJECT_BINARY_DIR}/openmp/libomp.tbd)
+    file(WRITE ${OPENMP_LIBRARY} "--- !tapi-tbd\ntbd-version: 4\ntargets: [ arm64-macos ]\n"
+         "install-name: '@rpath/libomp.dylib'\n"
+         "exports:\n  - targets: [ arm64-macos ]\n    symbols: [ ${openmp_names} ]\n...\n")
+  endif()
   target_link_libraries(xinslm_openmp INTERFACE ${OPENMP_LIBRARY})
 else()
   find_package(OpenMP REQUIRED COMPONENTS CXX)

@@ -11,6 +11,7 @@
 #include "xinslm/cli/bench_json.h"
 #include "xinslm/cli/command.h"
 #include "xinslm/cli/render.h"
+#include "xinslm/core/device.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
@@ -75,11 +76,6 @@ Settings needed_run_settings(const fs::path& model) {
   return *std::move(settings);
 }
 
-/// The name that --dtype takes.
-std::string type_name(at::ScalarType type) {
-  return type == at::kBFloat16 ? "bfloat16" : type == at::kHalf ? "float16" : "float32";
-}
-
 /// What the work gives, with a progress line while it lasts.
 template <class Work>
 auto with_progress(const std::string& name, const Work& work) {
@@ -100,7 +96,7 @@ class Bench {
  public:
   explicit Bench(const BenchOptions& options) : options_(options), open_(open_model(model_options(options))) {
     json_ = {{"model", open_.folder.string()},
-             {"dtype", type_name(open_.model.type())},
+             {"dtype", compute_type_name(open_.model.type())},
              {"device", open_.model.device().str()},
              {"threads", at::get_num_threads()},
              {"processor", processor_name()}};

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "xinslm/core/device.h"
+#include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
 #include "xinslm/core/log.h"
@@ -169,6 +170,7 @@ OpenModel open_model(const ModelOptions& options) {
     data_error(folder.string(), ": the tokenizer has ", tokenizer->vocab_size(), " tokens, the model only ",
                config.vocab_size, "; they do not belong together");
   }
+  limit_memory(device, recommended_memory(device));
   return {folder, load_model(folder, device, compute_type(options, folder, device)), std::move(tokenizer), experts};
 }
 

@@ -10,6 +10,7 @@
 #include "xinslm/core/machine.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/estimate.h"
+#include "xinslm/model/token_work.h"
 #include "xinslm/model/transformer.h"
 
 namespace xinslm::cli {
@@ -70,6 +71,25 @@ Subject subject_of(const Flags& flags) {
   return subject;
 }
 
+/// What one token after the others of the length asked for reads and computes.
+std::vector<TokenWork> work_of(const Subject& subject) {
+  auto parts = token_work(subject.settings.model, subject.cache_length - 1);
+  parts.push_back(total_work(parts));
+  return parts;
+}
+
+Json token_json(const Subject& subject) {
+  Json json = Json::array();
+  for (const TokenWork& one : work_of(subject)) {
+    json.push_back({{"part", one.part},
+                    {"parameters", one.parameters},
+                    {"bytes_dense_16_bits", one.bytes16},
+                    {"bytes_dense_8_bits", one.bytes8},
+                    {"flops", one.flops}});
+  }
+  return json;
+}
+
 Json json_of(const Subject& subject) {
   const Settings& settings = subject.settings;
   const ParameterCounts counts = count_parameters(settings.model);
@@ -97,6 +117,7 @@ Json json_of(const Subject& subject) {
                       {"length", subject.cache_length},
                       {"float32_bytes", cache(4)},
                       {"bfloat16_bytes", cache(2)}};
+  json["token"] = token_json(subject);
   json["machine_bytes"] = total_memory();
   json["usable_bytes"] = usable_memory(settings);
   return json;
@@ -152,6 +173,16 @@ void print_memory(const Subject& subject) {
   }
 }
 
+/// Generation is bound by what it reads: bytes a second of the memory over these bytes are its tokens a second at best.
+void print_token(const Subject& subject) {
+  Table table({cat("token ", grouped(subject.cache_length), ", experts in MXFP4"), "read, dense 16 bits",
+               "dense 8 bits", "arithmetic"});
+  for (const TokenWork& one : work_of(subject)) {
+    table.add({one.part, memory_text(one.bytes16), memory_text(one.bytes8), fixed(one.flops / 1e6, 1) + " MF"});
+  }
+  std::cout << '\n' << table.text();
+}
+
 void show(const Flags& flags) {
   const Subject subject = subject_of(flags);
   if (flags.json) {
@@ -160,6 +191,7 @@ void show(const Flags& flags) {
   }
   print_parameters(subject);
   print_memory(subject);
+  print_token(subject);
 }
 
 }  // namespace

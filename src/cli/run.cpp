@@ -1,3 +1,4 @@
+#include <ATen/Context.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "config/nearest.h"
 #include "xinslm/cli/command.h"
+#include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
@@ -24,7 +26,13 @@ constexpr const char* examples =
     "  xinslm bench perplexity --data text.txt\n"
     "\"xinslm COMMAND --help\" tells more about each.";
 
-constexpr const char* no_memory = "out of memory; use a smaller model, batch or context";
+/// Memory is out on the GPU where there is one, else on the processor.
+std::string no_memory() {
+  if (!at::hasMPS()) return "out of memory; use a smaller model, batch or context";
+  return cat("out of memory (the GPU holds ", device_memory_text(at::kMPS),
+             "); use a smaller batch or context, a packed ",
+             "model (xinslm quantize) or --device cpu; training takes more with --set device.memory_limit=GIB");
+}
 
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
@@ -46,6 +54,7 @@ void build(CLI::App& program) {
   add_data(program);
   add_quantize(program);
   add_init(program);
+  add_doctor(program);
 }
 
 int fail(const std::string& message, ErrorKind kind) {
@@ -77,10 +86,9 @@ int report(const CLI::App& program, const CLI::ParseError& problem, int argc, ch
   return fail(usage_message(program, problem, argc, argv), ErrorKind::usage);
 }
 
-/// LibTorch's own words, but for the error that people can do something about.
-std::string torch_message(const c10::Error& problem) {
-  const std::string message = first_line(problem.what_without_backtrace());
-  return message.find("not enough memory") != std::string::npos ? no_memory : "LibTorch: " + message;
+/// A library's own words, but for the error that people can do something about.
+std::string library_message(const std::string& library, const std::string& words) {
+  return is_out_of_memory(words) ? no_memory() : library + first_line(words);
 }
 
 }  // namespace
@@ -99,11 +107,11 @@ int run(int argc, char** argv) {
   } catch (const Error& problem) {
     return fail(problem.what(), problem.kind());
   } catch (const c10::Error& problem) {
-    return fail(torch_message(problem), ErrorKind::runtime);
+    return fail(library_message("LibTorch: ", problem.what_without_backtrace()), ErrorKind::runtime);
   } catch (const std::bad_alloc&) {
-    return fail(no_memory, ErrorKind::runtime);
+    return fail(no_memory(), ErrorKind::runtime);
   } catch (const std::exception& problem) {
-    return fail(first_line(problem.what()), ErrorKind::runtime);
+    return fail(library_message("", problem.what()), ErrorKind::runtime);
   }
 }
 

@@ -1,13 +1,16 @@
 #include "xinslm/core/device.h"
 
 #include <ATen/ATen.h>
+#include <ATen/detail/MPSHooksInterface.h>
 
 #include <algorithm>
 #include <chrono>
 #include <limits>
 
 #include "xinslm/core/error.h"
+#include "xinslm/core/fallbacks.h"
 #include "xinslm/core/log.h"
+#include "xinslm/core/machine.h"
 
 namespace xinslm {
 namespace {
@@ -18,8 +21,7 @@ constexpr double worthwhile_gain = 1.3;  // what bfloat16 must bring to make up 
 double product_seconds(const at::Tensor& left, const at::Tensor& right) {
   const auto start = std::chrono::steady_clock::now();
   const at::Tensor product = at::mm(left, right);
-  // Reading a value waits for the GPU.
-  if (!product.device().is_cpu()) product.select(0, 0).select(0, 0).item();
+  synchronize(product.device());
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -37,6 +39,8 @@ double best_seconds(int64_t rows, int64_t inner, int64_t columns, at::ScalarType
 }
 
 at::ScalarType faster_type(at::Device device) {
+  const auto types = compute_types(device);
+  if (std::find(types.begin(), types.end(), at::kBFloat16) == types.end()) return at::kFloat;
   // Processors without bfloat16 instructions take up to 500 times as long (pytorch#146508); a small product tells.
   const double probe_gain =
       best_seconds(128, 128, 128, at::kFloat, device, 3) / best_seconds(128, 128, 128, at::kBFloat16, device, 3);
@@ -48,12 +52,19 @@ at::ScalarType faster_type(at::Device device) {
   return gain >= worthwhile_gain ? at::kBFloat16 : at::kFloat;
 }
 
+bool emulates_bfloat16(at::Device device) {
+  return device.is_mps() && !has_native_bfloat16(processor_name());
+}
+
 }  // namespace
 
 at::Device choose_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
   if (name != "auto" && name != "mps") usage_error("device is \"", name, "\", expected auto, cpu or mps");
-  if (at::hasMPS()) return at::kMPS;
+  if (at::hasMPS()) {
+    allow_processor_fallback(c10::DispatchKey::MPS);
+    return at::kMPS;
+  }
   if (name == "mps") {
     usage_error("device mps is not available: it needs macOS on Apple silicon and a LibTorch built with MPS; use cpu");
   }
@@ -62,12 +73,32 @@ at::Device choose_device(const std::string& name) {
 
 at::ScalarType choose_compute_type(const std::string& name, at::Device device) {
   if (name == "float32") return at::kFloat;
-  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "bfloat16") {
+    if (emulates_bfloat16(device)) {
+      log::warning(cat(processor_name(), " computes bfloat16 in software; float16 or float32 is faster"));
+    }
+    return at::kBFloat16;
+  }
   if (name == "auto") return faster_type(device);
-  if (name != "float16") usage_error("compute type is \"", name, "\", expected auto, float32 or bfloat16");
+  if (name != "float16") usage_error("compute type is \"", name, "\", expected auto, float32, bfloat16 or float16");
   if (device.is_cpu())
     usage_error("compute type float16 is far too slow on a processor; use float32, bfloat16 or auto");
   return at::kHalf;
+}
+
+std::vector<at::ScalarType> compute_types(at::Device device) {
+  std::vector<at::ScalarType> types{at::kFloat};
+  if (!device.is_cpu()) types.push_back(at::kHalf);
+  if (!emulates_bfloat16(device)) types.push_back(at::kBFloat16);
+  return types;
+}
+
+std::string compute_type_name(at::ScalarType type) {
+  return type == at::kBFloat16 ? "bfloat16" : type == at::kHalf ? "float16" : "float32";
+}
+
+void synchronize(at::Device device) {
+  if (device.is_mps()) at::detail::getMPSHooks().deviceSynchronize();
 }
 
 double measure_matmul_flops(at::ScalarType type, at::Device device) {

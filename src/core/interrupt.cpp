@@ -24,7 +24,7 @@ InterruptGuard::InterruptGuard() {
   pressed = 0;
   struct sigaction action {};
   action.sa_handler = on_interrupt;
-  ::sigemptyset(&action.sa_mask);
+  sigemptyset(&action.sa_mask);  // a macro on macOS, which :: does not go before
   // No SA_RESTART: a read from the terminal that Ctrl-C interrupts returns, so its caller can look at the flag.
   ::sigaction(SIGINT, &action, &earlier);
 }

@@ -2,9 +2,11 @@
 
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -83,6 +85,21 @@ std::string processor_name() {
   }
   return "unknown processor";
 #endif
+}
+
+bool has_native_bfloat16(std::string_view processor) {
+  constexpr std::string_view family = "Apple M";
+  constexpr int first_generation = 3;
+  int generation = 0;
+  return processor.starts_with(family) &&
+         std::from_chars(processor.begin() + family.size(), processor.end(), generation).ec == std::errc{} &&
+         generation >= first_generation;
+}
+
+std::string system_name() {
+  struct utsname system {};
+  if (::uname(&system) != 0) return "unknown system";
+  return std::string(system.sysname) + " " + system.release + " " + system.machine;
 }
 
 int available_cores() {

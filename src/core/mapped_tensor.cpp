@@ -36,4 +36,12 @@ void forget_pages(const at::Tensor& tensor) {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
+at::Tensor moved_to(at::Device device, const at::Tensor& tensor, at::ScalarType type) {
+  if (device.is_cpu() || !tensor.is_cpu()) return tensor.to(device, type);
+  const bool unknown_there = tensor.scalar_type() == at::kDouble;  // Apple's GPU has no float64
+  const at::Tensor there = (unknown_there ? tensor.to(type) : tensor).to(device).to(type);
+  forget_pages(tensor);
+  return there;
+}
+
 }  // namespace xinslm

@@ -138,7 +138,7 @@ Batch SequentialSource::batch(int64_t index) const {
   const int64_t rows = std::min(options_.batch_rows, (left + options_.row_tokens - 1) / options_.row_tokens);
   RowFiller filler(options_, byte_lengths_, end_of_text_, rows);
   filler.append(stream_, begin, begin + std::min(left, filler.places_left()));
-  if (filler.places_left() > 0) filler.pad();
+  filler.pad_row();
   return filler.finish();
 }
 

@@ -54,8 +54,8 @@ void RowFiller::set_document(int64_t count) {
   filled_ += count;
 }
 
-void RowFiller::pad() {
-  const int64_t count = places_left();
+void RowFiller::pad_row() {
+  const int64_t over = filled_ % options_.row_tokens, count = over == 0 ? 0 : options_.row_tokens - over;
   std::fill_n(batch_.tokens.data_ptr<int64_t>() + filled_, count, end_of_text_);
   std::fill_n(batch_.targets.data_ptr<int64_t>() + filled_, count, kNoLoss);
   set_document(count);

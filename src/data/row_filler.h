@@ -10,14 +10,15 @@ class RowFiller {
 
   /// Appends targets [begin, end) of the stream, each with the token before it as input.
   void append(const DocumentStream& stream, int64_t begin, int64_t end);
-  /// Fills up with ends of text as input and targets that do not count.
-  void pad();
+  /// Appends `count` targets of one document, from token `token` of the file on; `begins`: the document begins there.
+  void append_document(const TokenFile& file, int64_t count, int64_t token, bool begins);
+  /// Fills the current row up, unless it is full, with ends of text as input and targets that do not count.
+  void pad_row();
   /// Targets still missing.
   int64_t places_left() const { return total_ - filled_; }
   Batch finish() { return std::move(batch_); }
 
  private:
-  void append_document(const TokenFile& file, int64_t count, int64_t token, bool begins);
   void set_document(int64_t count);
 
   const PackingOptions& options_;

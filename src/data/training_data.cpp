@@ -18,6 +18,7 @@
 #include "xinslm/data/corpus.h"
 #include "xinslm/data/packed_source.h"
 #include "xinslm/data/token_file.h"
+#include "xinslm/data/whole_documents.h"
 
 namespace xinslm {
 namespace {
@@ -67,6 +68,21 @@ double bits_per_byte_of_stories(const CorpusOptions& corpus, const std::vector<i
   return nats / bytes / std::numbers::ln2;
 }
 
+std::unique_ptr<BatchSource> train_source(std::shared_ptr<const TokenFile> file, std::vector<int64_t> documents,
+                                          std::shared_ptr<const Tokenizer> tokenizer, const PackingOptions& packing,
+                                          bool whole_documents) {
+  if (whole_documents) return std::make_unique<WholeDocumentSource>(file, documents, tokenizer, packing);
+  return std::make_unique<PackedSource>(file, std::move(documents), tokenizer, packing);
+}
+
+std::unique_ptr<EvalSource> held_out_source(std::shared_ptr<const TokenFile> file,
+                                            const std::vector<int64_t>& documents,
+                                            std::shared_ptr<const Tokenizer> tokenizer, const PackingOptions& packing,
+                                            bool whole_documents) {
+  if (whole_documents) return std::make_unique<WholeDocumentEvalSource>(file, documents, tokenizer, packing);
+  return std::make_unique<SequentialSource>(file, documents, tokenizer, packing);
+}
+
 void require_learned(const TextSize& size, const std::string& what) {
   if (size.learned_tokens == 0)
     data_error("the ", what, " text has no words the loss counts: no message of the assistant");
@@ -103,7 +119,7 @@ TrainingData open_training_data(const Settings& settings, std::shared_ptr<const 
   data.train_size = text_size(*file, split.train, packing.learn_all);
   require_learned(data.train_size, "training");
   if (!split.held_out.empty()) {
-    auto source = std::make_unique<SequentialSource>(held_out_file, split.held_out, tokenizer, packing);
+    auto source = held_out_source(held_out_file, split.held_out, tokenizer, packing, settings.data.whole_documents);
     data.validation_size = source->size();
     require_learned(data.validation_size, "validation");
     data.validation = std::move(source);
@@ -113,8 +129,10 @@ TrainingData open_training_data(const Settings& settings, std::shared_ptr<const 
   }
   data.fingerprint = sha256(cat(file->key(), held_out_file->key(), ' ', settings.data.validation_share, ' ',
                                 packing.seed, ' ', packing.row_tokens, ' ', packing.batch_rows, ' ', packing.shuffle,
-                                ' ', packing.document_attention, ' ', packing.learn_all));
-  data.train = read_ahead(std::make_unique<PackedSource>(file, std::move(split.train), tokenizer, packing));
+                                ' ', packing.document_attention, ' ', packing.learn_all, ' ',
+                                settings.data.whole_documents));
+  data.train = read_ahead(
+      train_source(file, std::move(split.train), tokenizer, packing, settings.data.whole_documents));
   return data;
 }
 

@@ -1,11 +1,13 @@
 #include "xinslm/model/estimate.h"
 
+#include <ATen/Context.h>
+
 #include <algorithm>
 #include <iomanip>
 #include <sstream>
 
 #include "model/layout.h"
-#include "xinslm/core/machine.h"
+#include "xinslm/core/device_memory.h"
 #include "xinslm/model/transformer.h"
 
 namespace xinslm {
@@ -92,7 +94,7 @@ int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length
 TrainingMemory training_memory(const Settings& settings) {
   const TrainingSettings& training = settings.training;
   const int64_t parameters = count_parameters(settings.model).total;
-  const bool half = training.compute_type == "bfloat16";
+  const bool half = training.compute_type == "bfloat16" || training.compute_type == "float16";
   const bool accumulated = training.gradient_accumulation_steps > 1;
   TrainingMemory memory;
   memory.weights = (half ? 6 : 4) * parameters;
@@ -106,7 +108,8 @@ TrainingMemory training_memory(const Settings& settings) {
 
 int64_t usable_memory(const Settings& settings) {
   if (settings.device.memory_limit > 0) return static_cast<int64_t>(settings.device.memory_limit * (int64_t{1} << 30));
-  return total_memory();
+  const bool on_gpu = at::hasMPS() && settings.device.device != "cpu";
+  return recommended_memory(on_gpu ? at::kMPS : at::kCPU);
 }
 
 std::string memory_text(int64_t bytes) {

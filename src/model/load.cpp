@@ -5,10 +5,13 @@
 #include <map>
 #include <string>
 
+#include "xinslm/core/device.h"
+#include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/format/model_folder.h"
+#include "xinslm/model/estimate.h"
 #include "xinslm/model/packed_names.h"
 
 namespace fs = std::filesystem;
@@ -19,11 +22,6 @@ namespace {
 void check_float(const std::string& name, const at::Tensor& tensor) {
   if (at::isFloatingType(tensor.scalar_type())) return;
   data_error("tensor ", name, " is of type ", tensor.scalar_type(), ", expected floating point");
-}
-
-std::string type_name(at::ScalarType type) {
-  if (type == at::kBFloat16) return "bfloat16";
-  return type == at::kHalf ? "float16" : "float32";
 }
 
 /// The tensors `prefix`_blocks and `prefix`_scales as one.
@@ -78,6 +76,26 @@ at::Tensor readable_fast(const std::string& name, const at::Tensor& tensor, cons
   return stays ? tensor : copied(tensor);
 }
 
+/// Bytes that the weights take on a device where floating ones get a type.
+int64_t bytes_as(const NamedTensors& weights, at::ScalarType type) {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : weights) {
+    const bool changes = at::isFloatingType(tensor.scalar_type()) && !name.ends_with(scales_suffix);
+    bytes += tensor.numel() * static_cast<int64_t>(changes ? c10::elementSize(type) : tensor.element_size());
+  }
+  return bytes;
+}
+
+/// On the processor weights stay in files' maps and need not fit; a GPU holds them all.
+void require_room(const NamedTensors& weights, at::Device device, at::ScalarType type) {
+  const int64_t bytes = bytes_as(weights, type), available = recommended_memory(device);
+  if (device.is_cpu() || bytes <= available) return;
+  usage_error("the weights take ", memory_text(bytes), " in ", compute_type_name(type), ", but the GPU may hold ",
+              memory_text(available),
+              "; use --device cpu, pack the model (xinslm quantize), or let the GPU have more: ",
+              "sudo sysctl iogpu.wired_limit_mb=N");
+}
+
 void set_all(Transformer& model, const NamedTensors& weights) {
   const bool tied = model.config().tie_word_embeddings;
   std::map<std::string, at::Tensor> packed;
@@ -100,7 +118,9 @@ void set_all(Transformer& model, const NamedTensors& weights) {
 Transformer load_model(const fs::path& folder, at::Device device, at::ScalarType type) {
   Transformer model(read_model_config(folder), device, type);
   try {
-    set_all(model, read_weights(folder));
+    const NamedTensors weights = read_weights(folder);
+    require_room(weights, device, type);
+    set_all(model, weights);
   } catch (const Error& problem) {
     if (problem.kind() != ErrorKind::data) throw;
     const std::string where = folder.string();
@@ -119,7 +139,7 @@ Transformer load_model(const fs::path& folder, at::Device device, at::ScalarType
 }
 
 void save_model(const fs::path& folder, const Transformer& model, const Tokenizer& tokenizer) {
-  write_model_config(folder, model.config(), type_name(model.type()));
+  write_model_config(folder, model.config(), compute_type_name(model.type()));
   write_generation_config(folder, model.config());
   write_weights(folder, model.parameters());
   tokenizer.save(folder);

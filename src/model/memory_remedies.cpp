@@ -58,7 +58,8 @@ void try_presets(const Settings& settings, RemedySearch& search) {
     }
   }
   std::sort(smaller.begin(), smaller.end());
-  for (const auto& [count, name] : smaller) {
+  for (const auto& entry : smaller) {
+    const std::string& name = entry.second;  // with OpenMP, clang lets no lambda capture a structured binding
     search.take("--model-variant " + name, [&](Settings& s) { s.model = preset_model(name); });
     if (search.enough()) return;
   }

@@ -30,7 +30,8 @@ Transformer::Transformer(const ModelConfig& config, at::Device device, at::Scala
     : config_(config), device_(device), type_(type) {
   const bool half = type == at::kBFloat16 || (type == at::kHalf && !device.is_cpu());
   if (type != at::kFloat && !half) {
-    usage_error("a model on ", device, " computes in float32 or bfloat16, not in ", type);
+    usage_error("a model on ", device, " computes in float32", device.is_cpu() ? "" : ", float16",
+                " or bfloat16, not in ", type);
   }
   validate(config, "model");
   for (const ParameterSlot& slot : parameter_layout(config_, weights_))
@@ -61,7 +62,7 @@ void Transformer::set_parameter(const std::string& name, const at::Tensor& value
     }
     at::Tensor& parameter = parameters_[i].second;
     const bool learned = parameter.defined() && parameter.requires_grad();
-    parameter = value.detach().to(device_, slots[i].in_model_type() ? type_ : at::kFloat);
+    parameter = moved_to(device_, value.detach(), slots[i].in_model_type() ? type_ : at::kFloat);
     if (learned) parameter = writable(parameter).requires_grad_(true);
     *slots[i].tensor = parameter;
     return;

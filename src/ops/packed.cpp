@@ -9,6 +9,7 @@
 #include "ops/mps/launch.h"
 #include "ops/mps/moe.h"
 #include "ops/mps/packed.h"
+#include "ops/ref/count.h"
 
 namespace xinslm {
 namespace {
@@ -52,6 +53,7 @@ at::Tensor linear_of(const at::Tensor& x, const c10::intrusive_ptr<Packed>& weig
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
   const bool on_gpu = mps::is_fast(x);
   if (!(on_gpu || cpu::is_fast(x)) || x.numel() == 0) {
+    count_reference("packed_linear", x);
     const at::Tensor y = at::mm(rows, weight->dequantize(x.scalar_type()).t());
     return (bias.defined() ? y + bias.to(y.scalar_type()) : y).view(out_sizes);
   }

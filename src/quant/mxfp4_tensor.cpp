@@ -61,8 +61,9 @@ uint32_t join_columns(uint32_t word) {
 }  // namespace
 
 void reject_nan_scales(const Mxfp4Tensor& tensor) {
-  if (tensor.scales().numel() == 0 || tensor.scales().max().item<uint8_t>() != nan_scale) return;
-  const at::Tensor found = tensor.scales().to(at::kCPU).eq(nan_scale).nonzero();
+  const at::Tensor scales = tensor.scales().to(at::kCPU);
+  if (scales.numel() == 0 || scales.max().item<uint8_t>() != nan_scale) return;
+  const at::Tensor found = scales.eq(nan_scale).nonzero();
   const std::vector<int64_t> place(found.const_data_ptr<int64_t>(), found.const_data_ptr<int64_t>() + found.size(1));
   data_error("tensor ", tensor.name(), ": the scale of block ", at::IntArrayRef(place),
              " is 255, which makes the block NaN; is the file damaged?");

@@ -9,6 +9,7 @@
 #include "quant/rows16.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
+#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
@@ -87,7 +88,8 @@ PackedParts empty_parts(const PackedParts& from, PackedLayout layout, const Pack
 }
 
 PackedParts parts_on(const PackedParts& parts, at::Device device) {
-  return {parts.name, parts.layout, parts.sizes, parts.values.to(device), parts.scales.to(device)};
+  return {parts.name, parts.layout, parts.sizes, moved_to(device, parts.values, parts.values.scalar_type()),
+          moved_to(device, parts.scales, parts.scales.scalar_type())};
 }
 
 std::vector<int64_t> with_last(at::IntArrayRef sizes, size_t dropped, std::initializer_list<int64_t> added) {

@@ -27,6 +27,7 @@ Json to_json(const TrainRecord& record) {
                {"tokens_per_second", record.tokens_per_second},
                {"peak_share", record.peak_share},
                {"memory", record.memory},
+               {"device_memory", record.device_memory},
                {"seconds_left", record.seconds_left},
                {"bad_steps", record.bad_steps}};
   Json experts = Json::array();
@@ -74,6 +75,7 @@ TrainRecord train_record(const Json& json) {
   record.tokens_per_second = number(json, "tokens_per_second");
   record.peak_share = number(json, "peak_share");
   record.memory = json.at("memory");
+  record.device_memory = json.value("device_memory", int64_t{0});  // runs of older versions have none
   record.seconds_left = number(json, "seconds_left");
   record.bad_steps = json.at("bad_steps");
   for (const Json& layer : json.at("experts")) {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numbers>
 
+#include "xinslm/core/device_memory.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
 
@@ -73,6 +74,7 @@ void RunLog::write(TrainRecord record) {
   record.tokens_per_second = static_cast<double>(window.tokens) / window.seconds;
   record.peak_share = share_of_peak(window.flops, window.seconds);
   record.memory = peak_memory();
+  record.device_memory = device_memory(device_).driver;
   metrics_->write(record);
 }
 
@@ -93,6 +95,7 @@ void RunLog::show(double share, const TrainRecord& now) {
     text += print("  lr %.2e  |g| %.2f", now.learning_rate, last_.gradient_norm);
     text += print("  %.2f bits/byte", bits_per_byte(last_.loss_sum, last_.target_bytes));
     text += print("  %.2f GiB", static_cast<double>(peak_memory()) / (1 << 30));
+    if (!device_.is_cpu()) text += "  MPS memory " + device_memory_text(device_);
     return text;
   });
 }

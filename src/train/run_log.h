@@ -14,8 +14,9 @@ namespace xinslm {
 /// What a run tells while it goes: the progress line and metrics.jsonl.
 class RunLog {
  public:
+  /// @param device      whose memory is told
   /// @param peak_flops  what share-of-peak figures refer to; 0 = unknown
-  explicit RunLog(double peak_flops) : peak_flops_(peak_flops) {}
+  RunLog(at::Device device, double peak_flops) : device_(device), peak_flops_(peak_flops) {}
 
   /// Starts metrics.jsonl, or goes on with it after `resumed_step`.
   void open(const std::filesystem::path& metrics, int64_t resumed_step);
@@ -49,6 +50,7 @@ class RunLog {
 
   double share_of_peak(double flops, double seconds) const;
 
+  at::Device device_;
   double peak_flops_;
   Window window_;
   std::unique_ptr<MetricsFile> metrics_;

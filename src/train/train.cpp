@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "xinslm/core/device.h"
+#include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
 #include "xinslm/core/log.h"
@@ -59,8 +60,8 @@ void describe_job(const TrainingJob& job) {
                 " tokens to train on, ", job.data.validation_size.tokens, " held out"));
   std::string speed;
   if (job.peak_flops > 0) speed = cat(", matrix products at ", std::round(job.peak_flops / 1e9), " GF/s");
-  log::info(cat("computing in ", job.compute_type == at::kBFloat16 ? "bfloat16" : "float32", " on ",
-                job.masters.device().str(), ", ", at::get_num_threads(), " threads", speed));
+  log::info(cat("computing in ", compute_type_name(job.compute_type), " on ", job.masters.device().str(), ", ",
+                at::get_num_threads(), " threads", speed));
 }
 
 }  // namespace
@@ -76,6 +77,7 @@ TrainingOutcome train(const TrainRequest& request) {
   const auto tokenizer = open_tokenizer(settings, source);
   take_vocabulary(settings, *tokenizer, !source.empty());
   require_training_memory(settings);  // again: the vocabulary may have grown
+  limit_memory(device, usable_memory(settings));
   TrainingData data = open_training_data(settings, tokenizer);
   if (data.train_size.has_dialogues) take_answer_end(settings, *tokenizer);
   const at::ScalarType type = compute_type(request, source, device);

@@ -1,13 +1,14 @@
 #include "xinslm/train/trainer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/detail/MPSHooksInterface.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "train/run_log.h"
 #include "train/train_step.h"
+#include "xinslm/core/device.h"
+#include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
 #include "xinslm/core/machine.h"
@@ -38,10 +39,6 @@ Transformer computing_model(const Transformer& masters, at::ScalarType type, con
   return model;
 }
 
-std::string type_name(at::ScalarType type) {
-  return type == at::kBFloat16 ? "bfloat16" : "float32";
-}
-
 void append(NamedTensors& all, const NamedTensors& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
@@ -57,13 +54,13 @@ Trainer::Trainer(TrainingJob job)
       router_bias_(model_.config(), model_.device(), job_.settings.training.router_bias_update_rate),
       experts_(model_.config(), model_.device()),
       checkpoints_(job_.run.checkpoints(), job_.settings.training.save_total_limit),
-      log_(std::make_unique<RunLog>(job_.peak_flops)) {
+      log_(std::make_unique<RunLog>(model_.device(), job_.peak_flops)) {
   session_start_ = last_save_ = Clock::now();
   if (job_.settings.training.ema_decay > 0) ema_.emplace(job_.masters, job_.settings.training.ema_decay);
   if (job_.settings.training.qat_start < 1) {
     fake_quantizer_.emplace(job_.masters, model_, job_.settings.quantization);
   }
-  state_.compute_type = type_name(job_.compute_type);
+  state_.compute_type = compute_type_name(job_.compute_type);
   state_.data_fingerprint = job_.data.fingerprint;
 }
 
@@ -81,7 +78,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   router_bias_.restore(tensors);
   experts_.restore(tensors);
   state_ = saved;
-  state_.compute_type = type_name(job_.compute_type);
+  state_.compute_type = compute_type_name(job_.compute_type);
   seconds_before_ = saved.seconds;
   done_ = reached_end();
   round_experts();
@@ -124,7 +121,7 @@ void Trainer::step() {
     skip(result);
   }
   gradients_.release();
-  return_unused_memory();
+  return_memory_if_due();
   ++state_.step;
   state_.tokens += result.tokens;
   round_experts();
@@ -133,9 +130,9 @@ void Trainer::step() {
             training_flops_per_token(model_.config(), plan.experts, job_.settings.training.max_seq_length));
 }
 
-void Trainer::return_unused_memory() const {
+void Trainer::return_memory_if_due() const {
   const int64_t interval = job_.settings.device.empty_cache_interval;
-  if (model_.device().is_mps() && interval > 0 && state_.step % interval == 0) at::detail::getMPSHooks().emptyCache();
+  if (interval > 0 && state_.step % interval == 0) return_unused_memory(model_.device());
 }
 
 StepPlan Trainer::plan_step() {

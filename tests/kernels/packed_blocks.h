@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <random>
 #include <vector>
 
@@ -90,20 +89,5 @@ inline double distance(const std::vector<float>& out, const std::vector<double>&
   }
   return worst / largest;
 }
-
-/// Prints what went wrong; failures() is what main() returns.
-class Checks {
- public:
-  void at_most(double value, double bound, const char* what, int64_t rows, int64_t blocks) {
-    if (value <= bound) return;
-    ++failures_;
-    std::printf("%s, %lld rows, %lld blocks: off by %g, at most %g was expected\n", what, static_cast<long long>(rows),
-                static_cast<long long>(blocks), value, bound);
-  }
-  int failures() const { return failures_; }
-
- private:
-  int failures_ = 0;
-};
 
 }  // namespace xinslm::test

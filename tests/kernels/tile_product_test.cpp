@@ -1,6 +1,7 @@
 // Products in matrix tiles, with a model of the processor's tile unit: all but its instructions runs as it does on AMX.
 #include "ops/cpu/amx/tile_product.h"
 
+#include "kernels/kernel_values.h"
 #include "kernels/packed_blocks.h"
 
 using namespace xinslm::test;
@@ -38,7 +39,7 @@ int main() {
     std::puts("skipped: decoding for the tiles needs AVX512-BF16");
     return 77;
   }
-  Checks checks;
+  Checks checks("amx, modelled");
   std::mt19937 random(1);
   for (const int64_t blocks : {1, 2, 16, 17, 35}) {
     const auto four = random_mxfp4(blocks, random);
@@ -53,10 +54,10 @@ int main() {
       std::vector<float> out(static_cast<size_t>(rows * group_rows));
       multiply_in_tiles<ModelOfTiles, Mxfp4Panel>(four.values.data(), four.scales.data(), blocks, rounded.data(), rows,
                                                   out.data(), group_rows);
-      checks.at_most(distance(out, worth, rows, four.weights), 2e-6, "mxfp4", rows, blocks);
+      checks.at_most(distance(out, worth, rows, four.weights), 2e-6, at_size("mxfp4", rows, blocks));
       multiply_in_tiles<ModelOfTiles, Q8Panel>(eight.values.data(), eight.scales.data(), blocks, rounded.data(), rows,
                                                out.data(), group_rows);
-      checks.at_most(distance(out, worth, rows, eight.weights), 4e-3, "q8", rows, blocks);
+      checks.at_most(distance(out, worth, rows, eight.weights), 4e-3, at_size("q8", rows, blocks));
     }
   }
   return checks.failures();

@@ -37,7 +37,8 @@ TEST(MetalCrossEntropy, MatchesReferenceOnOddSizes) {
 
 TEST(MetalCrossEntropy, GoesThroughSeveralChunks) {
   const auto fast = with_settings(linear_cross_entropy, 0, 0);
-  const Tensors inputs = inputs_of(300, 4, 70000, true);  // 256 tokens are a chunk of so many logits
+  const Tensors inputs = inputs_of(300, 4, 70000, false);  // 256 tokens are a chunk of so many logits
+  inputs[2].narrow(0, 5, 290).fill_(ignored_target);       // what is ignored costs no time
   const Tensors expected = forward_and_backward(with_settings(linear_cross_entropy_ref, 0, 0), inputs);
   const SimulatedMetal metal;
   const Tensors found = forward_and_backward(fast, inputs);

@@ -18,6 +18,7 @@ void add_tokenizer(CLI::App& program);
 void add_data(CLI::App& program);
 void add_quantize(CLI::App& program);
 void add_init(CLI::App& program);
+void add_doctor(CLI::App& program);
 
 /// Parses the arguments, runs the subcommand and turns errors into messages and exit codes (0, 1, 2, 3).
 int run(int argc, char** argv);

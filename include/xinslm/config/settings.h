@@ -43,6 +43,7 @@ struct DataSettings {
   std::string cache_dir;
   bool shuffle = true;
   bool document_attention = false;
+  bool whole_documents = false;
   int64_t builtin_documents = 20000;
   int64_t max_bytes = 0;
   int64_t num_workers = 0;
@@ -62,6 +63,9 @@ struct DataSettings {
     field("cache_dir", cache_dir, anything(), "folder for tokenised text; empty = the user's cache folder");
     field("shuffle", shuffle, anything(), "new order of the documents in every epoch");
     field("document_attention", document_attention, anything(), "attention stays inside one document");
+    field("whole_documents", whole_documents, anything(),
+          "documents that fit into a sequence are not cut; a few places stay empty. Otherwise they follow each other "
+          "without a gap and the end of a sequence cuts them");
     field("builtin_documents", builtin_documents, at_least(10), "stories the built-in corpus generates");
     field("max_bytes", max_bytes, at_least(0), "text read for training, in bytes; 0 = all");
     field("num_workers", num_workers, between(0, 1024), "threads that tokenise; 0 = one per core",
@@ -148,8 +152,8 @@ struct TrainingSettings {
     field("muon_learning_rate", muon_learning_rate, above(0), "peak learning rate of the matrices under muon");
     field("muon_momentum", muon_momentum, from_to_below(0, 1), "momentum under muon");
     field("max_grad_norm", max_grad_norm, at_least(0), "gradients are scaled down to this norm; 0 = off");
-    field("compute_type", compute_type, one_of({"auto", "float32", "bfloat16"}),
-          "type of the products; auto measures which is faster; weights are kept in float32");
+    field("compute_type", compute_type, one_of({"auto", "float32", "bfloat16", "float16"}),
+          "type of the products; auto measures which is faster; weights are kept in float32; float16 on mps only");
     field("label_smoothing", label_smoothing, from_to_below(0, 1), "share of each target spread over the vocabulary");
     field("ema_decay", ema_decay, from_to_below(0, 1), "moving average of the weights, which is saved; 0 = off");
     field("qat_start", qat_start, between(0, 1),
@@ -181,7 +185,7 @@ struct TrainingSettings {
   }
 };
 
-/// Read so that older files load; asking for quantisation is an error in this version.
+/// What becomes of the finished model, and what quantisation-aware training rounds to.
 struct QuantizationSettings {
   bool enable_quantization = false;
   int64_t bits = 4;
@@ -212,7 +216,10 @@ struct DeviceSettings {
   void describe(V& field) {
     field("device", device, one_of({"auto", "cpu", "mps"}), "auto = Apple's GPU where there is one");
     field("threads", threads, between(0, 1024), "processor threads; 0 = one per core");
-    field("memory_limit", memory_limit, at_least(0), "refuse runs that need more, in GiB; 0 = the machine's memory");
+    field(
+        "memory_limit", memory_limit, at_least(0),
+        "refuse runs that need more, in GiB, and on mps take no more; 0 = the machine's memory, on mps what its driver "
+        "recommends");
     field("memory_efficient_attention", memory_efficient_attention, anything(),
           "must be true: attention never holds all scores at once");
     field("empty_cache_interval", empty_cache_interval, at_least(0),

@@ -1,11 +1,19 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace xinslm {
 
 /// The processor's name as the system gives it, for example "AMD EPYC 9654".
 std::string processor_name();
+
+/// Whether Apple's GPU of this name's chip multiplies bfloat16 in hardware: "Apple M3" and later. Earlier ones compute
+/// it in software, in float32 with conversions before and after (Apple, Metal Feature Set Tables: Apple9).
+bool has_native_bfloat16(std::string_view processor);
+
+/// The operating system with its version, for example "Darwin 24.1.0 arm64".
+std::string system_name();
 
 /// Physical cores this process may run on (affinity and cgroup limits counted), at least 1.
 int available_cores();

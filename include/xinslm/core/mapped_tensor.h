@@ -20,4 +20,9 @@ bool is_mapped(const at::Tensor& tensor);
 /// values stay readable and come from the file again. Does nothing for other tensors.
 void forget_pages(const at::Tensor& tensor);
 
+/// The tensor on a device in a type; itself where it is there already. Towards a GPU it is copied once, straight out of
+/// the file's map where it lies in one, and changes its type there: LibTorch would convert it into memory of the
+/// processor first. The map's pages are given back then.
+at::Tensor moved_to(at::Device device, const at::Tensor& tensor, at::ScalarType type);
+
 }  // namespace xinslm

@@ -35,7 +35,7 @@ struct TrainingMemory {
 /// Counted from the shapes; compute_type "auto" counts as float32, which needs no less.
 TrainingMemory training_memory(const Settings& settings);
 
-/// Memory that runs may use: device.memory_limit, or the machine's.
+/// Memory that runs may use: device.memory_limit, or what the device has (core/device_memory.h).
 int64_t usable_memory(const Settings& settings);
 
 /// A change of settings after which a run fits into memory.

@@ -23,8 +23,9 @@ struct TrainRecord {
   double learning_rate = 0;
   double gradient_norm = 0;  ///< before clipping
   double tokens_per_second = 0;
-  double peak_share = 0;  ///< of the measured matrix-product peak
-  int64_t memory = 0;     ///< largest so far, bytes
+  double peak_share = 0;      ///< of the measured matrix-product peak
+  int64_t memory = 0;         ///< largest so far, bytes
+  int64_t device_memory = 0;  ///< that the GPU's driver holds now, bytes; 0 on the processor
   double seconds_left = 0;
   int64_t bad_steps = 0;  ///< skipped since the start of the run
   std::vector<LayerHealth> experts;

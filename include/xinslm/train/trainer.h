@@ -89,7 +89,7 @@ class Trainer {
   void skip(const StepResult& result);
   void round_experts();
   bool rounds_experts() const;
-  void return_unused_memory() const;
+  void return_memory_if_due() const;
 
   void log_if_due();
   void validate_if_due();

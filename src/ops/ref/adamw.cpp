@@ -5,10 +5,13 @@
 
 #include <cmath>
 
+#include "ops/ref/count.h"
+
 namespace xinslm {
 
 void adamw_step_ref(const at::Tensor& master, const at::Tensor& gradient, const at::Tensor& first,
                     const at::Tensor& second, const at::Tensor& compute, const AdamWStep& step) {
+  count_reference("adamw_step", master);
   const at::NoGradGuard no_grad;
   const at::Tensor g = gradient.to(master.scalar_type()) * step.gradient_scale;
   first.mul_(step.beta1).add_(g, 1 - step.beta1);

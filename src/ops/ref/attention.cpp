@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/ref/count.h"
 #include "ops/ref/types.h"
 
 namespace xinslm {
@@ -30,6 +31,7 @@ at::Tensor hidden_keys(int64_t queries, int64_t keys, int64_t window, const at::
 
 at::Tensor attention_ref(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          const at::Tensor& sinks, int64_t window, const at::Tensor& document_ids) {
+  count_reference("attention", query);
   const int64_t batch = query.size(0), heads = query.size(1), queries = query.size(2), keys = key.size(2);
   const int64_t group = heads / key.size(1);
   const at::ScalarType type = sum_type(query);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ops/dropout_key.h"
+#include "ops/ref/count.h"
 
 namespace xinslm {
 namespace {
@@ -21,6 +22,7 @@ at::Tensor mix_words(at::Tensor x) {
 }  // namespace
 
 at::Tensor dropout_ref(const at::Tensor& x, double p, uint64_t seed) {
+  count_reference("dropout", x);
   const DropoutKey key(p, seed);
   const at::Tensor index = at::arange(x.numel(), x.options().dtype(at::kLong).requires_grad(false));
   const at::Tensor low = index.bitwise_and(low_word), high = index.bitwise_right_shift(32);

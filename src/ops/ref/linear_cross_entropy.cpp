@@ -2,12 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include "ops/ref/count.h"
 #include "ops/ref/types.h"
 
 namespace xinslm {
 
 at::Tensor linear_cross_entropy_ref(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                                     double label_smoothing, double softcap) {
+  count_reference("linear_cross_entropy", hidden);
   at::Tensor logits = at::mm(hidden, weight.t()).to(sum_type(hidden));
   if (softcap > 0) logits = (logits / softcap).tanh() * softcap;
   const at::Tensor log_probability = logits.log_softmax(-1);

@@ -1,0 +1,25 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "eval/doctor/place.h"
+#include "xinslm/format/safetensors.h"
+
+namespace xinslm::doctor {
+
+/// What a small model does in a place, from the same weights and text everywhere.
+struct ModelRun {
+  std::vector<double> losses;   ///< nats a token of ten training steps
+  NamedTensors gradients;       ///< of the first step by parameter, float32 on the processor
+  std::vector<int64_t> tokens;  ///< what the trained model goes on with greedily
+  std::vector<double> margins;  ///< by how much each of these was the most probable, in logits
+  at::Tensor packed_logits;     ///< [T, V] of the untrained model with packed experts and 8-bit matrices
+  at::Tensor exact_logits;      ///< of the same weights decoded, in float32
+};
+
+/// @param type  of the products; the weights are kept in float32
+ModelRun run_model(const Place& place, at::ScalarType type);
+
+}  // namespace xinslm::doctor

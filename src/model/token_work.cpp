@@ -1,0 +1,68 @@
+#include "xinslm/model/token_work.h"
+
+#include <algorithm>
+
+namespace xinslm {
+namespace {
+
+// Bytes of a block of 32 weights with its scale: MXFP4 (OCP Microscaling v1.0), and 8 bits with a float16 scale.
+constexpr int64_t block = 32, mxfp4_block_bytes = 17, q8_block_bytes = 34;
+
+TokenWork dense(const std::string& part, int64_t parameters) {
+  return {part, parameters, 2 * parameters, parameters / block * q8_block_bytes, 2.0 * static_cast<double>(parameters)};
+}
+
+TokenWork experts(int64_t parameters) {
+  const int64_t bytes = parameters / block * mxfp4_block_bytes;
+  return {"experts", parameters, bytes, bytes, 2.0 * static_cast<double>(parameters)};
+}
+
+TokenWork router(int64_t parameters) {
+  return {"router", parameters, 4 * parameters, 4 * parameters, 2.0 * static_cast<double>(parameters)};
+}
+
+/// Keys and values of the tokens that each layer sees: every query head multiplies with its key head's and with its
+/// value head's.
+TokenWork attention(const ModelConfig& config, int64_t length) {
+  int64_t tokens = 0;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const int64_t window = config.window(layer);
+    tokens += window > 0 ? std::min(window, length + 1) : length + 1;
+  }
+  const int64_t elements = 2 * tokens * config.num_key_value_heads * config.head_dim;
+  const double flops = 4.0 * static_cast<double>(tokens * config.num_attention_heads * config.head_dim);
+  return {"attention", elements, 2 * elements, 2 * elements, flops};
+}
+
+}  // namespace
+
+std::vector<TokenWork> token_work(const ModelConfig& config, int64_t length) {
+  const int64_t hidden = config.hidden_size, layers = config.num_hidden_layers;
+  const int64_t queries = config.num_attention_heads * config.head_dim;
+  const int64_t keys = config.num_key_value_heads * config.head_dim;
+  const int64_t moe_layers = layers - config.num_dense_layers;
+  std::vector<TokenWork> parts{dense("query, key, value", layers * hidden * (queries + 2 * keys)),
+                               attention(config, length), dense("attention output", layers * hidden * queries)};
+  if (moe_layers > 0) {
+    parts.push_back(router(moe_layers * config.num_experts * hidden));
+    parts.push_back(experts(moe_layers * config.num_experts_per_tok * 3 * hidden * config.intermediate_size));
+  }
+  if (config.num_dense_layers > 0) {
+    parts.push_back(dense("dense layers", config.num_dense_layers * 3 * hidden * config.dense_width()));
+  }
+  parts.push_back(dense("head", config.vocab_size * hidden));
+  return parts;
+}
+
+TokenWork total_work(const std::vector<TokenWork>& parts) {
+  TokenWork all{"all", 0, 0, 0, 0};
+  for (const TokenWork& one : parts) {
+    all.parameters += one.parameters;
+    all.bytes16 += one.bytes16;
+    all.bytes8 += one.bytes8;
+    all.flops += one.flops;
+  }
+  return all;
+}
+
+}  // namespace xinslm

@@ -1,0 +1,65 @@
+#include "ops/cpu/packed_kernels.h"
+
+#include "kernels/kernel_values.h"
+#include "kernels/packed_blocks.h"
+
+namespace xinslm::test {
+namespace {
+
+struct Quantized {
+  std::vector<int8_t> codes;
+  std::vector<float> scales;
+  std::vector<DotStart> starts;
+  Doubles worth;
+  QuantizedRows rows() const { return {codes.data(), scales.data(), starts.data()}; }
+};
+
+/// With the row beyond the last that products read.
+Quantized quantized(const std::vector<float>& x, int64_t rows, int64_t blocks) {
+  const auto all = static_cast<size_t>((rows + 1) * blocks);
+  Quantized q{std::vector<int8_t>(all * block), std::vector<float>(all), std::vector<DotStart>(all), {}};
+  packed_kernels().quantize(x.data(), rows * blocks, q.codes.data(), q.scales.data(), q.starts.data());
+  for (size_t i = 0; i < x.size(); ++i) q.worth.push_back(static_cast<double>(q.codes[i]) * q.scales[i / block]);
+  return q;
+}
+
+void check_products(int64_t blocks, std::mt19937& random, Checks& checks) {
+  const auto four = random_mxfp4(blocks, random);
+  const auto eight = random_q8(blocks, random);
+  for (int64_t rows = 1; rows <= 67; ++rows) {
+    const std::vector<float> x = random_floats(rows * blocks * block, random);
+    const Quantized q = quantized(x, rows, blocks);
+    double rounding = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      rounding = std::max(rounding, std::abs(x[i] - q.worth[i]) / q.scales[i / block]);
+    }
+    checks.at_most(rounding, 0.5001, at_size("quantize", rows, blocks));
+    std::vector<float> out(static_cast<size_t>(rows * group_rows));
+    packed_kernels().mxfp4(four.values.data(), four.scales.data(), blocks, q.rows(), rows, out.data(), group_rows);
+    checks.at_most(distance(out, q.worth, rows, four.weights), 2e-6, at_size("mxfp4", rows, blocks));
+    packed_kernels().q8(eight.values.data(), eight.scales.data(), blocks, q.rows(), rows, out.data(), group_rows);
+    checks.at_most(distance(out, q.worth, rows, eight.weights), 2e-6, at_size("q8", rows, blocks));
+  }
+}
+
+void check_rows_times_vector(Element e, int64_t width, std::mt19937& random, Checks& checks) {
+  constexpr int64_t rows = 9;
+  const Values matrix = random_values(e, rows * width, random), x = random_values(element_float32, width, random);
+  Values out(element_float32, rows);
+  Doubles expected(static_cast<size_t>(rows));
+  for (int64_t i = 0; i < rows * width; ++i) expected[i / width] += matrix[i] * x[i % width];
+  packed_kernels().rows_times_vector[e](matrix.data(), width, rows, x.floats(), out.floats());
+  checks.near(out, expected, at_size("rows_times_vector", rows, width), 1e-5);
+}
+
+}  // namespace
+
+void check_packed_kernels(Checks& checks) {
+  std::mt19937 random(1);
+  for (const int64_t blocks : {1, 2, 5}) check_products(blocks, random, checks);
+  for (const Element e : all_elements) {
+    for (const int64_t width : {1, 7, 64, 67}) check_rows_times_vector(e, width, random, checks);
+  }
+}
+
+}  // namespace xinslm::test

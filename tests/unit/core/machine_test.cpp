@@ -1,0 +1,32 @@
+#include "xinslm/core/machine.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "xinslm/core/libtorch.h"
+
+using namespace xinslm;
+
+TEST(Machine, KnowsWhichApplePartsHaveBfloat16) {
+  EXPECT_FALSE(has_native_bfloat16("Apple M1"));
+  EXPECT_FALSE(has_native_bfloat16("Apple M2 Pro"));
+  EXPECT_FALSE(has_native_bfloat16("Apple M1 (Virtual)"));
+  EXPECT_TRUE(has_native_bfloat16("Apple M3"));
+  EXPECT_TRUE(has_native_bfloat16("Apple M4 Max"));
+  EXPECT_TRUE(has_native_bfloat16("Apple M10"));
+  EXPECT_FALSE(has_native_bfloat16("Apple M"));
+  EXPECT_FALSE(has_native_bfloat16("AMD EPYC 9654"));
+}
+
+TEST(Machine, IsDescribed) {
+  EXPECT_FALSE(system_name().empty());
+  EXPECT_GE(available_cores(), 1);
+  EXPECT_GT(total_memory(), int64_t{1} << 28);
+}
+
+TEST(LibTorch, IsFoundWhereItWasLoadedFrom) {
+  EXPECT_TRUE(std::filesystem::is_regular_file(libtorch_path())) << libtorch_path();
+  EXPECT_NE(libtorch_path().find("torch"), std::string::npos);
+  EXPECT_EQ(libtorch_version().find_first_not_of("0123456789."), std::string::npos) << libtorch_version();
+}
