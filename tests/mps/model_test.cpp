@@ -12,6 +12,7 @@
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/kv_cache.h"
 #include "xinslm/model/load.h"
+#include "xinslm/model/packed_names.h"
 #include "xinslm/model/quantize.h"
 #include "xinslm/model/transformer.h"
 #include "xinslm/ops/linear_cross_entropy.h"
