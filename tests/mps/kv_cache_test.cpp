@@ -51,9 +51,9 @@ TEST(MetalKvCache, EveryTypeIsAttendedToInPieces) {
       const SimulatedMetal metal;
       const double allowed = computed == at::kFloat && kept == at::kFloat ? 2e-5 : 3e-2;
       EXPECT_LE(distance(attended(kept, computed), expected), allowed) << kept << " in " << computed;
-      const bool has_quantised =
-          std::any_of(metal.launches().begin(), metal.launches().end(),
-                      [](const auto& launch) { return launch.kernel.starts_with("quantize_heads_"); });
+      const bool has_quantised = std::any_of(metal.launches().begin(), metal.launches().end(), [](const auto& launch) {
+        return launch.kernel.starts_with("quantize_heads_");
+      });
       EXPECT_EQ(has_quantised, kept == at::kChar);
     }
   }

@@ -52,13 +52,10 @@ Matrix matrix_of(const Q8Tensor& weight) {
 }
 
 at::Tensor dense(const at::Tensor& x) {
-  constexpr uint64_t alignment = 16;
+  constexpr uintptr_t alignment = 16;  // on MPS a data pointer is that of the buffer's object plus the offset
   if (!x.defined()) return x;
   const at::Tensor y = x.contiguous();
-  // Buffers of the GPU are aligned themselves; memory of the processor, in tests, may be that of a file's map.
-  const uint64_t place =
-      y.is_cpu() ? reinterpret_cast<uintptr_t>(y.const_data_ptr()) : size_of(y.storage_offset()) * y.element_size();
-  return place % alignment == 0 ? y : y.clone();
+  return reinterpret_cast<uintptr_t>(y.const_data_ptr()) % alignment == 0 ? y : y.clone();
 }
 
 SortedChoices sort_choices(const at::Tensor& chosen, int64_t experts) {
