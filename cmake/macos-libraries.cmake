@@ -38,9 +38,9 @@ configure_file(${XINSLM_MACOS_SOURCES}/sentencepiece/config.h.in ${XINSLM_MACOS_
 macos_library(PkgConfig::sentencepiece
               INCLUDE sentencepiece sentencepiece/src sentencepiece/src/builtin_pb sentencepiece/third_party
                       sentencepiece/third_party/protobuf-lite
-              DEFINE HAVE_PTHREAD=1 _USE_INTERNAL_STRING_VIEW
+              DEFINE HAVE_PTHREAD=1
               GLOB sentencepiece/src/*.cc sentencepiece/src/builtin_pb/*.cc sentencepiece/third_party/absl/flags/flag.cc
-                   sentencepiece/third_party/absl/strings/string_view.cc sentencepiece/third_party/protobuf-lite/*.cc
+                   sentencepiece/third_party/absl/strings/*.cc sentencepiece/third_party/protobuf-lite/*.cc
               EXCLUDE "_test\\.cc$|_main\\.cc$|testharness\\.cc$")
 
 macro(macos_provide method package)

@@ -9,8 +9,6 @@ set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)  # the first link builds the C
 set(CMAKE_CXX_COMPILER ${XINSLM_MACOS}/bin/c++)
 set(CMAKE_AR ${XINSLM_MACOS}/bin/ar)
 set(CMAKE_RANLIB ${XINSLM_MACOS}/bin/ranlib)
-# zig's linker makes no bundles; dlopen takes a dynamic library just as well.
-set(CMAKE_SHARED_MODULE_CREATE_CXX_FLAGS -dynamiclib)
 
 set(CMAKE_FIND_ROOT_PATH ${XINSLM_MACOS}/torch ${XINSLM_MACOS}/prefix)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)

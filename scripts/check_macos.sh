@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles and links the program and its tests for macOS 14 on Apple silicon, on Linux, against the LibTorch of the Mac's
-# Python wheel: every missing symbol, include and instruction shows without a Mac. What comes out cannot be run here.
+# Compiles and links the program and its tests for macOS 14 on Apple silicon, on Linux, against the LibTorch of the
+# Mac's Python wheel: every missing symbol, include and instruction shows without a Mac. The result cannot be run here.
 #
 # The compiler is the clang 17 of PyPI's ziglang, with its libc++: those of Xcode 16. LibTorch and the OpenMP runtime
 # are the Mac's own; other libraries are built from Debian's or Ubuntu's source packages, except libedit and zlib, which
@@ -42,7 +42,7 @@ once() {
 }
 
 get_compiler() {
-  rm -rf "$folder/zig" "$folder/done"/zig-*
+  rm -rf "$folder/zig" "$folder/done"/zig-* "$folder/build"
   pip_install --no-deps --target "$folder/zig" "ziglang==$zig_version" ||
     die "pip could not install ziglang $zig_version, the cross compiler"
 }
@@ -62,15 +62,25 @@ PYTHON
   rm -r "$wheels"
 }
 
+# What Debian changed in a source package, unpacked in a folder.
+apply_patches() {
+  local patch
+  [ -f "$1/debian/patches/series" ] || return 0
+  grep -v '^#' "$1/debian/patches/series" | while read -r patch; do
+    [ -z "$patch" ] || patch --strip=1 --silent --force --directory "$1" <"$1/debian/patches/$patch" ||
+      die "$1: Debian's $patch does not apply"
+  done
+}
+
 # Unpacks the source packages of this system's own suites; apt's settings and lists stay as they are.
 get_sources() {
   have apt-get || die "the libraries come from Debian's or Ubuntu's source packages; this system has no apt-get"
   local apt=$folder/apt package archive
-  rm -rf "$apt" "$folder/sources"
+  rm -rf "$apt" "$folder/sources" "$folder/build"  # files out of an archive are older than what an earlier one became
   mkdir -p "$apt/lists/partial" "$apt/parts" "$apt/packages" "$folder/sources"
   # shellcheck disable=SC2016
-  apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | awk '!seen[$0]++' |
-    while read -r origin uri release component; do
+  apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    awk '!seen[$0]++' | while read -r origin uri release component; do
       origin=$(printf %s "$origin" | tr '[:upper:]' '[:lower:]')
       case $origin in
         debian | ubuntu)
@@ -90,6 +100,7 @@ get_sources() {
       tar -xf "$archive" -C "$folder/sources/$package" --strip-components=1
     done
     tar -xf "$apt/packages/${package}"_*.debian.tar.* -C "$folder/sources/$package"
+    apply_patches "$folder/sources/$package"
   done
   rm -r "$apt"
 }
@@ -136,6 +147,11 @@ for argument; do
         -isystem "$system" "$@" ;;
   esac
 done
+for argument; do
+  shift
+  [ "$argument" != -bundle ] || argument=-dynamiclib  # zig makes no bundles; dlopen takes a dynamic library as well
+  set -- "$@" "$argument"
+done
 exec "$zig/zig" c++ -target aarch64-macos.14.0 "$@"
 TEXT
   local tool
@@ -147,7 +163,8 @@ TEXT
 
 configure_for_macos() {
   step "Configure"
-  cmake -G Ninja -S "$XINSLM_ROOT" -B "$folder/build" -DCMAKE_TOOLCHAIN_FILE="$XINSLM_ROOT/cmake/macos-toolchain.cmake" \
+  cmake -G Ninja -S "$XINSLM_ROOT" -B "$folder/build" \
+    -DCMAKE_TOOLCHAIN_FILE="$XINSLM_ROOT/cmake/macos-toolchain.cmake" \
     -DCMAKE_PROJECT_TOP_LEVEL_INCLUDES="$XINSLM_ROOT/cmake/macos-libraries.cmake" -DXINSLM_MACOS="$folder" \
     -DCMAKE_PREFIX_PATH="$folder/torch" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE=-O0 \
     -DXINSLM_TESTS=ON -DXINSLM_WERROR=ON >&2 || die "cmake could not configure for macOS"
@@ -172,7 +189,7 @@ expect_missing_symbol() {
 
 # Whether a Mac would find each library that what was built asks for: the system's, or a file on its own rpath.
 check_libraries() {
-  "$XINSLM_ROOT/.venv/bin/python" - "$@" >&2 <<'PYTHON' || die "a program or library asks for libraries that are not there"
+  "$XINSLM_ROOT/.venv/bin/python" - "$@" >&2 <<'PYTHON' || die "libraries that were asked for are not there"
 import os, struct, sys
 
 LOAD_DYLIB, RPATH = 0xC, 0x8000001C  # loader.h of macOS
@@ -207,8 +224,8 @@ sys.exit(missing > 0)
 PYTHON
 }
 
-for tool in cmake ninja python3; do
-  have $tool || die "$tool is missing; scripts/test.sh installs it"
+for tool in cmake ninja python3 patch; do
+  have $tool || die "$tool is missing; scripts/test.sh installs all but patch"
 done
 mkdir -p "$folder/done"
 folder=$(cd "$folder" && pwd)
@@ -218,7 +235,7 @@ step "Compiler, LibTorch and libraries for macOS"
 make_venv
 once "zig-$zig_version" get_compiler
 once "torch-$TORCH_WHEEL" get_torch
-once sources get_sources
+once "sources-of $SOURCE_PACKAGES" get_sources
 make_system_libraries
 make_tools
 configure_for_macos

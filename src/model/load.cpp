@@ -107,7 +107,6 @@ void set_all(Transformer& model, const NamedTensors& weights) {
     check_float(name, tensor);
     if (tied && name == "lm_head.weight") continue;  // some tools store the tied head as well
     model.set_parameter(name, readable_fast(name, tensor, model));
-    if (!model.device().is_cpu()) forget_pages(tensor);
   }
   set_dense(model, packed);
   set_experts(model, packed);

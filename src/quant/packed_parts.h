@@ -4,7 +4,6 @@
 #include <string_view>
 #include <vector>
 
-#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/quant/packed_tensor.h"
 
 namespace xinslm {
@@ -29,17 +28,6 @@ PackedParts empty_parts(const PackedParts& from, PackedLayout layout, const Pack
 
 /// The same parts on another device.
 PackedParts parts_on(const PackedParts& parts, at::Device device);
-
-/// What for_products() of both formats does.
-template <class Packed>
-c10::intrusive_ptr<Packed> laid_out_for(const Packed& tensor, at::Device device) {
-  const auto result = tensor.repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
-  if (device != tensor.device()) {
-    forget_pages(tensor.values());
-    forget_pages(tensor.scales());
-  }
-  return result;
-}
 
 /// The sizes with the last ones replaced: with_last({E, rows, in}, 2, {G, 16}) is {E, G, 16}.
 std::vector<int64_t> with_last(at::IntArrayRef sizes, size_t dropped, std::initializer_list<int64_t> added);

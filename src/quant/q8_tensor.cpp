@@ -61,7 +61,7 @@ c10::intrusive_ptr<Q8Tensor> Q8Tensor::to(at::Device device) const {
 }
 
 c10::intrusive_ptr<Q8Tensor> Q8Tensor::for_products(at::Device device) const {
-  return laid_out_for(*this, device);
+  return repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
 }
 
 at::Tensor Q8Tensor::dequantize(at::ScalarType type) const {

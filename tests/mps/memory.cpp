@@ -54,7 +54,7 @@ void Memory::add_buffer(const void* begin, size_t bytes, bool writable, const st
   buffers_.push_back({static_cast<char*>(const_cast<void*>(begin)), bytes, writable, name, {}});
 }
 
-void* Memory::threadgroup_array(int declaration, size_t bytes, const char* name) {
+void* Memory::threadgroup_array(int declaration, size_t bytes, size_t grain, const char* name) {
   for (const Array& array : arrays_) {
     if (array.declaration == declaration) return arena + array.begin;
   }
@@ -67,7 +67,7 @@ void* Memory::threadgroup_array(int declaration, size_t bytes, const char* name)
   if (arrays_.size() >= 256) fail("has more than 256 threadgroup arrays");
   const size_t begin = used_ + gap;
   used_ = (begin + bytes + 63) / 64 * 64;
-  arrays_.push_back({declaration, begin, bytes, name});
+  arrays_.push_back({declaration, begin, bytes, grain, name});
   std::memset(arena + begin, 0xff, bytes);
   return arena + begin;
 }
@@ -131,42 +131,57 @@ const Memory::Array& Memory::array_of(size_t offset, size_t bytes, const char* v
                  "threadgroup array " + nearest->name));
 }
 
+void Memory::fail_race(const Array& array, size_t offset, const char* own, const char* other, uint16_t thread) {
+  fail(std::string(own) + " byte " + std::to_string(offset - array.begin) + " of threadgroup array " + array.name +
+       ", which " + (thread == several ? "other threads" : "thread " + std::to_string(thread)) + " of its group " +
+       other + " with no barrier between");
+}
+
+namespace {
+
+/// Whether a barrier lies between the running thread and what `thread` did then.
+bool is_ordered(uint32_t epoch, uint32_t simd_epoch, uint16_t thread, uint16_t simdgroup) {
+  return thread == running.thread || epoch != running.epoch ||
+         (simdgroup == running.simdgroup && simd_epoch != running.simd_epoch);
+}
+
+}  // namespace
+
+void Memory::note_read(const Array& array, size_t offset) {
+  Use& use = uses_[offset];
+  const Running& r = running;
+  if (use.group != r.group) {
+    fail("reads byte " + std::to_string(offset - array.begin) + " of threadgroup array " + array.name +
+         " before anything was written there");
+  }
+  if (!is_ordered(use.write_epoch, use.write_simd_epoch, use.writer, use.writer_simdgroup)) {
+    fail_race(array, offset, "reads", "wrote", use.writer);
+  }
+  const bool is_first = use.read_epoch != r.epoch, is_own = !is_first && use.reader_simdgroup == r.simdgroup;
+  if (!is_first && !is_own) use.other_epoch = r.epoch;
+  const bool joins = is_own && use.read_simd_epoch == r.simd_epoch && use.reader != r.thread;
+  use.reader = joins ? several : r.thread;
+  use.read_epoch = r.epoch, use.read_simd_epoch = r.simd_epoch, use.reader_simdgroup = r.simdgroup;
+}
+
+void Memory::note_write(const Array& array, size_t offset) {
+  Use& use = uses_[offset];
+  const Running& r = running;
+  if (use.group == r.group && !is_ordered(use.write_epoch, use.write_simd_epoch, use.writer, use.writer_simdgroup)) {
+    fail_race(array, offset, "writes", "wrote", use.writer);
+  }
+  if (use.other_epoch == r.epoch) fail_race(array, offset, "writes", "reads", several);
+  if (!is_ordered(use.read_epoch, use.read_simd_epoch, use.reader, use.reader_simdgroup)) {
+    fail_race(array, offset, "writes", "reads", use.reader);
+  }
+  use.group = r.group, use.write_epoch = r.epoch, use.write_simd_epoch = r.simd_epoch;
+  use.writer = r.thread, use.writer_simdgroup = r.simdgroup;
+}
+
 void Memory::use_threadgroup(size_t offset, size_t bytes, bool writes) {
   const Array& array = array_of(offset, bytes, writes ? "writes" : "reads");
-  const Running& r = running;
-  const auto race = [&](size_t i, const char* other, uint16_t thread) {
-    fail(std::string(writes ? "writes" : "reads") + " byte " + std::to_string(offset + i - array.begin) +
-         " of threadgroup array " + array.name + ", which " +
-         (thread == several ? std::string("other threads") : "thread " + std::to_string(thread)) + " of its group " +
-         other + " with no barrier between");
-  };
-  for (size_t i = 0; i < bytes; ++i) {
-    Use& use = uses_[offset + i];
-    const bool is_written = use.group == r.group;
-    if (is_written && use.writer != r.thread && use.write_epoch == r.epoch &&
-        (use.writer_simdgroup != r.simdgroup || use.write_simd_epoch == r.simd_epoch)) {
-      race(i, writes ? "wrote" : "wrote", use.writer);
-    }
-    if (!writes) {
-      if (!is_written) {
-        fail("reads byte " + std::to_string(offset + i - array.begin) + " of threadgroup array " + array.name +
-             " before anything was written there");
-      }
-      const bool is_new = use.read_epoch != r.epoch;
-      const bool is_same = !is_new && use.reader_simdgroup == r.simdgroup;
-      if (!is_new && !is_same) use.other_epoch = r.epoch;
-      const bool joins = is_same && use.read_simd_epoch == r.simd_epoch && use.reader != r.thread;
-      use.reader = joins ? several : r.thread;
-      use.read_epoch = r.epoch, use.read_simd_epoch = r.simd_epoch, use.reader_simdgroup = r.simdgroup;
-      continue;
-    }
-    if (use.other_epoch == r.epoch) race(i, "reads", several);
-    if (use.read_epoch == r.epoch && use.reader != r.thread &&
-        (use.reader_simdgroup != r.simdgroup || use.read_simd_epoch == r.simd_epoch)) {
-      race(i, "reads", use.reader);
-    }
-    use.group = r.group, use.write_epoch = r.epoch, use.write_simd_epoch = r.simd_epoch;
-    use.writer = r.thread, use.writer_simdgroup = r.simdgroup;
+  for (size_t at = offset - (offset - array.begin) % array.grain; at < offset + bytes; at += array.grain) {
+    writes ? note_write(array, at) : note_read(array, at);
   }
 }
 
@@ -196,9 +211,7 @@ void Memory::atomic(void* place, size_t bytes) {
   }
   const size_t offset = p - arena;
   array_of(offset, bytes, "changes");
-  for (size_t i = 0; i < bytes; ++i) {
-    if (uses_[offset + i].group != running.group) fail("changes a threadgroup atomic before anything was stored there");
-  }
+  if (uses_[offset].group != running.group) fail("changes a threadgroup atomic before anything was stored there");
 }
 
 }  // namespace simulator

@@ -27,7 +27,7 @@ class Memory {
   void begin_launch();
   void begin_group();
   void add_buffer(const void* begin, size_t bytes, bool writable, const std::string& name);
-  void* threadgroup_array(int declaration, size_t bytes, const char* name);
+  void* threadgroup_array(int declaration, size_t bytes, size_t grain, const char* name);
   void read(const void* place, size_t bytes);
   void write(void* place, size_t bytes);
   void atomic(void* place, size_t bytes);
@@ -45,7 +45,7 @@ class Memory {
     std::string name;
     std::vector<Writer> writers;  ///< empty until something is written
   };
-  /// Who used a byte of threadgroup memory. Two readers are enough: of one simdgroup, and of any other.
+  /// Who used a grain of threadgroup memory. Two readers are enough: of one simdgroup, and of any other.
   struct Use {
     uint32_t group = 0;  ///< of the write; another one: not written yet
     uint32_t write_epoch = 0, write_simd_epoch = 0, read_epoch = 0, read_simd_epoch = 0, other_epoch = 0;
@@ -54,6 +54,7 @@ class Memory {
   struct Array {
     int declaration;
     size_t begin, bytes;
+    size_t grain;
     std::string name;
   };
 
@@ -61,6 +62,9 @@ class Memory {
   const Array& array_of(size_t offset, size_t bytes, const char* verb);
   void use_device(Buffer& buffer, const char* place, size_t bytes, bool writes);
   void use_threadgroup(size_t offset, size_t bytes, bool writes);
+  void note_read(const Array& array, size_t offset);
+  void note_write(const Array& array, size_t offset);
+  [[noreturn]] void fail_race(const Array& array, size_t offset, const char* own, const char* other, uint16_t thread);
 
   std::vector<Buffer> buffers_;
   std::vector<Array> arrays_;

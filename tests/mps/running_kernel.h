@@ -23,8 +23,8 @@ struct Position {
 Position position(const char* attribute);
 /// Where the argument of parameter `index` lies.
 void* bound(int index);
-/// Storage of a threadgroup array: the same for all threads of a group.
-void* threadgroup_array(int declaration, unsigned long bytes, const char* name);
+/// Storage of a threadgroup array, the same for all threads of a group. Its use is noted by `grain` bytes.
+void* threadgroup_array(int declaration, unsigned long bytes, unsigned long grain, const char* name);
 
 enum class Scope { simd, group };
 void barrier(Scope scope, bool orders_device, bool orders_threadgroup);

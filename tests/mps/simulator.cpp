@@ -313,8 +313,8 @@ void* bound(int index) {
   return bindings[index];
 }
 
-void* threadgroup_array(int declaration, unsigned long bytes, const char* name) {
-  return memory.threadgroup_array(declaration, bytes, name);
+void* threadgroup_array(int declaration, unsigned long bytes, unsigned long grain, const char* name) {
+  return memory.threadgroup_array(declaration, bytes, grain, name);
 }
 
 void barrier(Scope scope, bool orders_device, bool orders_threadgroup) {

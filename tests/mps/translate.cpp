@@ -65,7 +65,7 @@ std::string with_threadgroup_arrays(const std::string& text) {
     out.append(rest, (*i)[0].first);
     out += "typedef " + type + " " + name + "_array" + sizes + "; " + name + "_array& " + name + " = *static_cast<" +
            name + "_array*>(simulator::threadgroup_array(" + std::to_string(count++) + ", sizeof(" + name +
-           "_array), \"" + name + "\"));";
+           "_array), metal::grain<" + type + ">::bytes, \"" + name + "\"));";
     rest = (*i)[0].second;
   }
   return out.append(rest, text.cend());

@@ -54,14 +54,13 @@ void watch_model(const WatchedOperators::Look& look) {
   config.qk_norm = true;
   Transformer model = small_model(config);
   model.require_grad(true);
+  const at::Tensor tokens = some_tokens(2, 13), targets = tokens.roll(-1, 1).flatten();
   const SimulatedMetal metal;
   const WatchedOperators watch(look);
-  const at::Tensor tokens = some_tokens(2, 13);
   ForwardOptions training;
   training.hidden_dropout = 0.1;
   const at::Tensor hidden = model.hidden_states(tokens, training);
-  const at::Tensor loss =
-      linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, tokens.roll(-1, 1).flatten(), 0, 0);
+  const at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, targets, 0, 0);
   loss.backward();
   const at::NoGradGuard no_gradients;
   KvCache cache(config, 1, at::kCPU, at::kFloat);
@@ -113,7 +112,10 @@ TEST(MpsTraps, NoProductHasAWeightThatIsNeitherDenseNorTransposed) {
 
 TEST(MpsTraps, NothingIsInFloat64) {
   watch_model([&](const Call& call) {
-    for (const at::Tensor& x : call.tensors) EXPECT_NE(x.scalar_type(), at::kDouble) << described(call);
+    for (const at::Tensor& x : call.tensors) {
+      const bool is_number = x.dim() == 0;  // of the program's, which takes the type of the tensor beside it
+      EXPECT_TRUE(is_number || x.scalar_type() != at::kDouble) << described(call);
+    }
   });
 }
 
@@ -145,9 +147,10 @@ TEST(MpsTraps, ALongerTextBringsNoNewShapes) {
   const at::Tensor tokens = some_tokens(1, 60);
   model.hidden_states(tokens.narrow(1, 0, 20), options);
   static const std::set<std::string> without_graph = {
-      "aten::narrow",    "aten::slice",  "aten::select",  "aten::view",      "aten::as_strided", "aten::transpose",
-      "aten::t",         "aten::expand", "aten::reshape", "aten::unflatten", "aten::flatten",    "aten::_reshape_alias",
-      "aten::unsqueeze", "aten::squeeze"};
+      "aten::narrow",     "aten::slice",     "aten::select",  "aten::view",
+      "aten::as_strided", "aten::transpose", "aten::t",       "aten::expand",
+      "aten::reshape",    "aten::unflatten", "aten::flatten", "aten::_reshape_alias",
+      "aten::unsqueeze",  "aten::squeeze",   "aten::to" /* what that computes is aten::_to_copy */};
   std::set<std::string> known;
   for (int64_t i = 20; i < 60; ++i) {
     std::set<std::string> fresh;

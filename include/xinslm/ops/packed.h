@@ -11,7 +11,8 @@ namespace xinslm {
 
 /// x * weight^T + bias with weights that stay packed. On the processor activations are rounded to 8 bits in blocks of
 /// 32 (largest error of a value: 1/254 of the largest in its block), integers are summed exactly within a block and
-/// blocks in float32. The gradient of x is that of the weights' exact values; the weights have none.
+/// blocks in float32. Apple's GPU rounds nothing but weights that float16 activations have no equal for. The gradient
+/// of x is that of the weights' exact values; the weights have none.
 ///
 /// @param x       [..., in] float32 or bfloat16
 /// @param weight  [rows, in]

@@ -115,6 +115,21 @@ void add_decoding(std::vector<OperatorCase>& cases) {
                    .differentiable = false});
 }
 
+void add_packed_embedding(std::vector<OperatorCase>& cases) {
+  const auto table = q8(normal({61, 96}, 2));
+  const at::Tensor tokens = at::arange(30, at::kLong).mul(7).remainder(61).view({2, 15});
+  const at::Tensor exact = table->dequantize(at::kFloat);
+  cases.push_back(
+      {.subject = "packed_embedding",
+       .sizes = "[61, 96], 30 tokens",
+       .op = [=](const Tensors& t) { return Tensors{packed_embedding(table->to(t[0].device()), t[0], at::kFloat)}; },
+       .reference = [=](const Tensors& t) { return Tensors{exact.index({t[0]})}; },
+       .inputs = {tokens},
+       .float32 = 1e-6,
+       .half = 1e-6,
+       .differentiable = false});
+}
+
 void add_packed_experts(std::vector<OperatorCase>& cases, const Sizes& s, int64_t unused) {
   const auto up = mxfp4(normal({s.experts, 2 * s.width, s.hidden}, 3) * 0.3);
   const auto down = mxfp4(normal({s.experts, s.hidden, s.width}, 5) * 0.3);
@@ -158,6 +173,7 @@ void add_expert_cases(std::vector<OperatorCase>& cases) {
 
 void add_packed_cases(std::vector<OperatorCase>& cases) {
   add_decoding(cases);
+  add_packed_embedding(cases);
   for (const int64_t tokens : {1, 3, 67}) {
     add_packed_linear(cases, "packed_linear, MXFP4", mxfp4(normal({67, 96}, 2)), tokens);
     add_packed_linear(cases, "packed_linear, 8 bits", q8(normal({35, 160}, 2)), tokens);

@@ -37,6 +37,7 @@ at::Tensor normal(at::IntArrayRef sizes, uint64_t seed);
 // The parts of operator_cases().
 void add_plain_cases(std::vector<OperatorCase>& cases);
 void add_attention_cases(std::vector<OperatorCase>& cases);
+void add_cache_cases(std::vector<OperatorCase>& cases);
 void add_expert_cases(std::vector<OperatorCase>& cases);
 void add_packed_cases(std::vector<OperatorCase>& cases);
 void add_training_cases(std::vector<OperatorCase>& cases);

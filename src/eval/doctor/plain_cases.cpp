@@ -41,6 +41,23 @@ void add_rotary(std::vector<OperatorCase>& cases, int64_t heads, int64_t tokens,
                    .inputs = {normal({2, heads, tokens, width}, 1)}});
 }
 
+void add_rms_norm_rotary(std::vector<OperatorCase>& cases, int64_t heads, int64_t tokens, int64_t width) {
+  const auto table = rotary_table({}, width, 3, tokens, at::kCPU);
+  const auto both = [table](const Tensors& t) {
+    return Tensors{
+        rms_norm_rotary(t[0], t[1], 1e-5, on_device_of(table.first, t[0]), on_device_of(table.second, t[0]))};
+  };
+  const auto reference = [table](const Tensors& t) {
+    return Tensors{rotary_ref(rms_norm_ref(t[0], t[1], 1e-5), table.first, table.second)};
+  };
+  cases.push_back({.subject = "rms_norm_rotary",
+                   .sizes = cat("[2, ", heads, ", ", tokens, ", ", width, "]"),
+                   .op = both,
+                   .reference = reference,
+                   .inputs = {normal({2, heads, tokens, width}, 1), normal({width}, 2)},
+                   .wide = {1}});
+}
+
 void add_linear(std::vector<OperatorCase>& cases, int64_t tokens, int64_t in, int64_t out) {
   cases.push_back({.subject = "linear",
                    .sizes = cat("[", tokens, ", ", in, "] to ", out),
@@ -79,7 +96,9 @@ std::string text(const AttentionSizes& s) {
 }
 
 void add_attention(std::vector<OperatorCase>& cases, const AttentionSizes& s) {
-  const auto with = [window = s.window](auto op) {
+  using Attention = at::Tensor (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t,
+                                   const at::Tensor&);
+  const auto with = [window = s.window](Attention op) {
     return [=](const Tensors& t) { return Tensors{op(t[0], t[1], t[2], t[3], window, t[4])}; };
   };
   const at::Tensor position = at::arange(s.keys, at::kLong);
@@ -110,6 +129,7 @@ void add_plain_cases(std::vector<OperatorCase>& cases) {
   add_rms_norm(cases, 5, 2880);
   add_rotary(cases, 3, 9, 64);
   add_rotary(cases, 5, 31, 22);
+  add_rms_norm_rotary(cases, 3, 9, 64);
   add_linear(cases, 1, 96, 67);
   add_linear(cases, 131, 80, 51);
   add_embedding(cases, 64, 24);
@@ -131,6 +151,7 @@ std::vector<OperatorCase> operator_cases() {
   std::vector<OperatorCase> cases;
   add_plain_cases(cases);
   add_attention_cases(cases);
+  add_cache_cases(cases);
   add_expert_cases(cases);
   add_packed_cases(cases);
   add_training_cases(cases);

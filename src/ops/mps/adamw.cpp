@@ -9,8 +9,6 @@
 namespace xinslm::mps {
 namespace {
 
-constexpr int64_t largest_grid = int64_t{1} << 30;  // a thread's place in the grid is a 32-bit number
-
 bool is_dense(const at::Tensor& x) {
   return is_fast(x) && x.is_contiguous();
 }

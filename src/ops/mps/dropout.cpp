@@ -9,7 +9,6 @@
 namespace xinslm::mps {
 
 at::Tensor dropout(const at::Tensor& x, const DropoutKey& key) {
-  constexpr int64_t largest_grid = int64_t{1} << 30;  // a thread's place in the grid is a 32-bit number
   const at::Tensor from = x.contiguous(), to = at::empty(x.sizes(), x.options());
   for (int64_t begin = 0; begin < x.numel(); begin += largest_grid) {
     const int64_t count = std::min(largest_grid, x.numel() - begin);

@@ -10,11 +10,16 @@
 #include "ops/mps/sources.h"
 #include "xinslm/core/error.h"
 
+#if __has_include(<torch/csrc/shim_exception_state.h>)  // newer versions of LibTorch keep the message
+#include <torch/csrc/shim_exception_state.h>
+#define XINSLM_SHIM_KEEPS_MESSAGES
+#endif
+
 namespace xinslm::mps {
 namespace {
 
 std::string last_error() {
-#if __has_include(<torch/csrc/shim_exception_state.h>)  // older versions of LibTorch print it
+#ifdef XINSLM_SHIM_KEEPS_MESSAGES
   return cat(": ", torch::csrc::shim::details::get_torch_exception_what_without_backtrace());
 #else
   return "; what LibTorch printed above tells why";
@@ -24,27 +29,29 @@ std::string last_error() {
 /// Libraries are compiled when first used and kept as long as the process runs, as are their kernels.
 class Libraries {
  public:
-  AOTIMetalKernelFunctionHandle kernel(std::string_view library, const std::string& kernel) {
+  AOTIMetalKernelFunctionHandle kernel(std::string_view library, const std::string& name) {
     const std::lock_guard lock(mutex_);  // backward passes launch from threads of their own
-    const auto [found, is_new] = kernels_.try_emplace(cat(library, "/", kernel));
-    if (is_new &&
-        aoti_torch_mps_get_kernel_function(compiled(library), kernel.c_str(), &found->second) != AOTI_TORCH_SUCCESS) {
-      kernels_.erase(found);
-      runtime_failure("Metal library ", library, ": no kernel ", kernel, last_error());
+    AOTIMetalKernelFunctionHandle& kernel = kernels_[cat(library, "/", name)];
+    if (kernel != nullptr) return kernel;
+    const auto compiled = compile(library);
+    if (aoti_torch_mps_get_kernel_function(compiled, name.c_str(), &kernel) != AOTI_TORCH_SUCCESS) {
+      kernel = nullptr;
+      runtime_failure("Metal library ", library, ": no kernel ", name, last_error());
     }
-    return found->second;
+    return kernel;
   }
 
  private:
-  AOTIMetalShaderLibraryHandle compiled(std::string_view library) {
-    const auto source = metal_sources().find(library);
-    if (source == metal_sources().end()) runtime_failure("Metal library ", library, " is not part of this program");
-    const auto [found, is_new] = libraries_.try_emplace(source->first);
-    if (is_new && aoti_torch_mps_create_shader_library(source->second, &found->second) != AOTI_TORCH_SUCCESS) {
-      libraries_.erase(found);
-      runtime_failure("Metal library ", library, " does not compile", last_error());
+  AOTIMetalShaderLibraryHandle compile(std::string_view name) {
+    const auto source = metal_sources().find(name);
+    if (source == metal_sources().end()) runtime_failure("Metal library ", name, " is not part of this program");
+    AOTIMetalShaderLibraryHandle& library = libraries_[source->first];
+    if (library != nullptr) return library;
+    if (aoti_torch_mps_create_shader_library(source->second, &library) != AOTI_TORCH_SUCCESS) {
+      library = nullptr;
+      runtime_failure("Metal library ", name, " does not compile", last_error());
     }
-    return found->second;
+    return library;
   }
 
   std::mutex mutex_;

@@ -18,6 +18,9 @@ inline const char* suffix(const at::Tensor& x) {
   return x.scalar_type() == at::kHalf ? "half" : "bfloat";
 }
 
+/// Threads along a side of one launch at most: a kernel sees its place as a 32-bit number. Larger tensors take several.
+constexpr int64_t largest_grid = int64_t{1} << 30;
+
 struct Size3 {
   uint64_t x = 1, y = 1, z = 1;
 };

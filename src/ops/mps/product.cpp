@@ -52,10 +52,10 @@ Matrix matrix_of(const Q8Tensor& weight) {
 }
 
 at::Tensor dense(const at::Tensor& x) {
-  constexpr int64_t alignment = 16;
+  constexpr uintptr_t alignment = 16;  // on MPS a data pointer is that of the buffer's object plus the offset
   if (!x.defined()) return x;
   const at::Tensor y = x.contiguous();
-  return y.storage_offset() * static_cast<int64_t>(y.element_size()) % alignment == 0 ? y : y.clone();
+  return reinterpret_cast<uintptr_t>(y.const_data_ptr()) % alignment == 0 ? y : y.clone();
 }
 
 SortedChoices sort_choices(const at::Tensor& chosen, int64_t experts) {

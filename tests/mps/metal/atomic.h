@@ -11,6 +11,8 @@ template <class T>
 struct atomic {
   T value;
 };
+template <class T>
+struct grain<atomic<T>> : grain<T> {};
 typedef atomic<int> atomic_int;
 typedef atomic<uint> atomic_uint;
 typedef atomic<float> atomic_float;

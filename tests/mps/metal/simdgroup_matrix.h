@@ -35,17 +35,6 @@ simdgroup_matrix<T, Columns, Rows> make_filled_simdgroup_matrix(T value) {
 
 namespace simd {
 
-/// Waits for the others as loads and stores do; all 32 lanes must come.
-inline void all_lanes(const char* what) {
-  struct Check {
-    static void of(simulator::Exchange& e, int) {
-      if (e.active != 0xffffffff) simulator::fail("uses a simdgroup matrix in a simdgroup that is not full");
-    }
-  };
-  char none = 0;
-  simulator::exchange(what, &none, 1, &none, 1, Check::of);
-}
-
 struct Operands {
   float a[2], b[2], c[2];
 };
@@ -78,10 +67,11 @@ long offset_of(ulong elements_per_row, ulong2 origin, bool transpose, int i) {
 
 }  // namespace simd
 
+// Loads and stores need not wait here: each lane moves its own two elements. A simdgroup that is not full shows at
+// products.
 template <class T>
 void simdgroup_load(simdgroup_matrix<T, 8, 8>& m, const T* from, ulong elements_per_row = 8, ulong2 origin = 0,
                     bool transpose = false) {
-  simd::all_lanes("simdgroup_load");
   typedef simdgroup_matrix<T, 8, 8> M;
   for (int i = 0; i < 2; ++i) m.elements.data[i] = from[simd::offset_of<M>(elements_per_row, origin, transpose, i)];
 }
@@ -89,7 +79,6 @@ void simdgroup_load(simdgroup_matrix<T, 8, 8>& m, const T* from, ulong elements_
 template <class T>
 void simdgroup_store(const simdgroup_matrix<T, 8, 8>& m, T* to, ulong elements_per_row = 8, ulong2 origin = 0,
                      bool transpose = false) {
-  simd::all_lanes("simdgroup_store");
   typedef simdgroup_matrix<T, 8, 8> M;
   for (int i = 0; i < 2; ++i) to[simd::offset_of<M>(elements_per_row, origin, transpose, i)] = m.elements.data[i];
 }

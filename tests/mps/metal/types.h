@@ -103,6 +103,14 @@ struct alignas(4 * sizeof(T)) vec<T, 4> {
   constexpr const T& operator[](int i) const { return data[i]; }
 };
 
+/// What the threads of a group may use apart from each other: a number, or any byte of what is not known.
+template <class T>
+struct grain {
+  static constexpr int bytes = is_scalar<T>::value ? sizeof(T) : 1;
+};
+template <class T, int N>
+struct grain<vec<T, N>> : grain<T> {};
+
 template <class T>
 struct same {
   typedef T type;
