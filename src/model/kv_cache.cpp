@@ -133,8 +133,7 @@ std::pair<StoredHeads, StoredHeads> KvCache::append(int64_t index, const at::Ten
     forget_unseen(layer, seen);
   }
   reserve(layer, layer.held + tokens);
-  store_heads(keys, tokens_of(layer.keys, layer.held, tokens));
-  store_heads(values, tokens_of(layer.values, layer.held, tokens));
+  store_heads(keys, values, tokens_of(layer.keys, layer.held, tokens), tokens_of(layer.values, layer.held, tokens));
   layer.held += tokens;
   const int64_t first = layer.held - seen - tokens;
   return {tokens_of(layer.keys, first, seen + tokens), tokens_of(layer.values, first, seen + tokens)};
@@ -144,12 +143,12 @@ std::pair<StoredHeads, StoredHeads> KvCache::append(int64_t index, const at::Ten
 std::pair<StoredHeads, StoredHeads> KvCache::append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
                                                          const at::Tensor& values) const {
   const int64_t tokens = keys.size(2), total = seen + tokens;
-  const auto all_of = [&](const StoredHeads& store, const at::Tensor& added) {
-    const StoredHeads fresh = empty(tokens);
-    store_heads(added, fresh);
-    return seen == 0 ? fresh : joined(tokens_of(store, layer.held - seen, seen), fresh);
-  };
-  const std::pair<StoredHeads, StoredHeads> all = {all_of(layer.keys, keys), all_of(layer.values, values)};
+  std::pair<StoredHeads, StoredHeads> all = {empty(tokens), empty(tokens)};
+  store_heads(keys, values, all.first, all.second);
+  if (seen > 0) {
+    all.first = joined(tokens_of(layer.keys, layer.held - seen, seen), all.first);
+    all.second = joined(tokens_of(layer.values, layer.held - seen, seen), all.second);
+  }
   layer.start = length_ + tokens - layer.window;
   layer.held = 0;
   reserve(layer, layer.window);

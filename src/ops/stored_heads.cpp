@@ -5,7 +5,7 @@
 
 #include "ops/checks.h"
 #include "ops/mps/attention.h"
-#include "ops/mps/launch.h"
+#include "ops/mps/stored_heads.h"
 #include "xinslm/ops/attention.h"
 #include "xinslm/quant/quant_error.h"
 
@@ -20,21 +20,31 @@ bool fit(const StoredHeads& heads) {
   return heads.values.size(3) % quant_block == 0 && heads.scales.defined() && heads.scales.sizes() == sizes;
 }
 
-}  // namespace
-
-void store_heads(const at::Tensor& x, const StoredHeads& place) {
-  require(fit(place) && x.sizes() == place.values.sizes(), "store_heads: ", x.sizes(), " does not fit into ",
-          place.values.sizes(), place.values.scalar_type());
+void store(const at::Tensor& x, const StoredHeads& place) {
   if (!place.scales.defined()) {
     place.values.copy_(x);
     return;
   }
-  if (mps::is_fast(x)) return mps::quantize_heads(x, place);
   const at::Tensor blocks = x.to(at::kFloat).unflatten(-1, {-1, quant_block});
   const at::Tensor scales = blocks.abs().amax(-1) / 127;
   const at::Tensor inverse = at::where(scales > 0, scales.reciprocal(), scales);
   place.values.copy_((blocks * inverse.unsqueeze(-1)).round().flatten(-2));
   place.scales.copy_(scales);
+}
+
+}  // namespace
+
+void store_heads(const at::Tensor& keys, const at::Tensor& values, const StoredHeads& key_place,
+                 const StoredHeads& value_place) {
+  const auto check = [](const at::Tensor& x, const StoredHeads& place) {
+    require(fit(place) && x.sizes() == place.values.sizes(), "store_heads: ", x.sizes(), " does not fit into ",
+            place.values.sizes(), " of ", place.values.scalar_type());
+  };
+  check(keys, key_place);
+  check(values, value_place);
+  if (mps::store_heads(keys, values, key_place, value_place)) return;
+  store(keys, key_place);
+  store(values, value_place);
 }
 
 at::Tensor load_heads(const StoredHeads& heads, at::ScalarType type) {

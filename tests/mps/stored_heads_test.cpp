@@ -33,13 +33,17 @@ TEST(MetalStoredHeads, AreWhatTheReferenceStores) {
   for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
     at::Tensor x = normal({2, 5, 3, 96}, 1, type).transpose(1, 2);  // tokens before heads, as projections give them
     x[1][2][4].zero_();
-    const StoredHeads expected = integers_for(2, 3, 12, 96), found = integers_for(2, 3, 12, 96);
-    store_heads(x, part(expected, 4, 5));
+    const at::Tensor y = normal({2, 3, 5, 96}, 2, type);
+    const StoredHeads keys = integers_for(2, 3, 12, 96), values = integers_for(2, 3, 12, 96);
+    store_heads(x, y, part(keys, 4, 5), part(values, 4, 5));
+    const StoredHeads found = integers_for(2, 3, 12, 96), found_values = integers_for(2, 3, 12, 96);
     const SimulatedMetal metal;
-    store_heads(x, part(found, 4, 5));
+    store_heads(x, y, part(found, 4, 5), part(found_values, 4, 5));
     ASSERT_EQ(metal.launches().size(), 1u);
-    EXPECT_TRUE(found.scales.nan_to_num(-1).equal(expected.scales.nan_to_num(-1)));
-    EXPECT_LE((found.values - expected.values).abs().max().item<int64_t>(), 1);  // a half may round either way
+    for (const auto& [a, b] : {std::pair(found, keys), std::pair(found_values, values)}) {
+      EXPECT_TRUE(a.scales.nan_to_num(-1).equal(b.scales.nan_to_num(-1)));
+      EXPECT_LE((a.values - b.values).abs().max().item<int64_t>(), 1);  // a half may round either way
+    }
     const at::Tensor error = (load_heads(part(found, 4, 5), at::kFloat) - x.to(at::kFloat)).unflatten(-1, {-1, 32});
     EXPECT_TRUE((error.abs().amax(-1) <= largest_of_blocks(x) / 254 * 1.001).all().item<bool>());
   }
@@ -50,7 +54,7 @@ TEST(MetalStoredHeads, TellsOfNotANumber) {
   x[0][0][1][40] = std::nan("");
   const StoredHeads heads = integers_for(1, 1, 2, 64);
   const SimulatedMetal metal;
-  store_heads(x, heads);
+  store_heads(x, x, heads, integers_for(1, 1, 2, 64));
   const at::Tensor loaded = load_heads(heads, at::kFloat);
   EXPECT_TRUE(loaded[0][0][1].narrow(0, 32, 32).isnan().all().item<bool>());
   EXPECT_FALSE(loaded[0][0][1].narrow(0, 0, 32).isnan().any().item<bool>());
@@ -66,8 +70,8 @@ TEST(MetalStoredHeads, AttentionReadsThemAsTheyAre) {
     SCOPED_TRACE(::testing::Message() << "T " << c.queries << " S " << c.keys << " D " << c.width);
     const StoredHeads keys = part(integers_for(c.batch, c.kv_heads, c.keys + 9, c.width), 3, c.keys);
     const StoredHeads values = part(integers_for(c.batch, c.kv_heads, c.keys + 9, c.width), 3, c.keys);
-    store_heads(normal({c.batch, c.kv_heads, c.keys, c.width}, 1), keys);
-    store_heads(normal({c.batch, c.kv_heads, c.keys, c.width}, 2), values);
+    const auto numbers = [&](uint64_t seed) { return normal({c.batch, c.kv_heads, c.keys, c.width}, seed); };
+    store_heads(numbers(1), numbers(2), keys, values);
     const at::Tensor sinks = normal({c.heads}, 3);
     for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
       const at::Tensor query = normal({c.batch, c.heads, c.queries, c.width}, 4, type);
@@ -78,6 +82,21 @@ TEST(MetalStoredHeads, AttentionReadsThemAsTheyAre) {
       ASSERT_FALSE(metal.launches().empty());
       EXPECT_TRUE(metal.launches()[0].kernel.starts_with("attention_forward_q8_")) << metal.launches()[0].kernel;
     }
+  }
+}
+
+TEST(MetalStoredHeads, OfTheSameTypeAreStoredInOneLaunch) {
+  for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    const at::Tensor keys = normal({2, 4, 3, 10}, 1, type).transpose(1, 2), values = normal({2, 3, 4, 10}, 2, type);
+    const StoredHeads key_room{at::zeros({2, 3, 9, 10}, type), {}}, value_room{at::zeros({2, 3, 9, 10}, type), {}};
+    const auto middle = [](const StoredHeads& room) { return StoredHeads{room.values.narrow(2, 3, 4), {}}; };
+    const SimulatedMetal metal;
+    store_heads(keys, values, middle(key_room), middle(value_room));
+    EXPECT_EQ(metal.launches().size(), 1u);
+    EXPECT_TRUE(middle(key_room).values.equal(keys));
+    EXPECT_TRUE(middle(value_room).values.equal(values));
+    EXPECT_EQ(key_room.values.narrow(2, 0, 3).abs().max().item<double>(), 0.0);
+    EXPECT_EQ(key_room.values.narrow(2, 7, 2).abs().max().item<double>(), 0.0);
   }
 }
 

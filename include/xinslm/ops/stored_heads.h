@@ -11,8 +11,9 @@ struct StoredHeads {
   at::Tensor scales;  ///< [B, K, S, D / 32] float32, the largest magnitude of the block / 127; undefined but with int8
 };
 
-/// Writes x [B, K, T, D] to a place for T tokens, in the type that the place has.
-void store_heads(const at::Tensor& x, const StoredHeads& place);
+/// Writes keys and values [B, K, T, D] to places for T tokens, in the type that the places have.
+void store_heads(const at::Tensor& keys, const at::Tensor& values, const StoredHeads& key_place,
+                 const StoredHeads& value_place);
 
 /// [B, K, S, D] of the type given; a view where that is the type stored.
 at::Tensor load_heads(const StoredHeads& heads, at::ScalarType type);

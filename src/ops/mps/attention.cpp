@@ -207,19 +207,4 @@ AttentionGradients attention_backward(const AttentionInput& input, const Attenti
   return result;
 }
 
-void quantize_heads(const at::Tensor& x, const StoredHeads& place) {
-  if (x.numel() == 0) return;
-  const at::Tensor from = x.stride(3) == 1 ? x : x.contiguous();
-  const auto [codes, scales] = with_scales(place.values, place.scales);
-  Launch launch("attention_q8", cat("quantize_heads_", suffix(from)));
-  launch.tensor(from).tensor(codes).tensor(scales);
-  for (int64_t d = 0; d < 3; ++d) launch.integer(from.stride(d));
-  for (int64_t d = 0; d < 3; ++d) launch.integer(codes.stride(d));
-  launch.integer(from.size(1)).integer(from.size(2));
-  launch.run({static_cast<uint64_t>(from.size(3)), static_cast<uint64_t>(from.numel() / from.size(3)), 1},
-             {lanes, 4, 1});
-  if (!codes.is_same(place.values)) place.values.copy_(codes);
-  if (!scales.is_same(place.scales)) place.scales.copy_(scales);
-}
-
 }  // namespace xinslm::mps

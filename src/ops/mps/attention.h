@@ -1,6 +1,5 @@
 #pragma once
 #include "ops/attention_parts.h"
-#include "xinslm/ops/stored_heads.h"
 
 namespace xinslm::mps {
 
@@ -15,8 +14,5 @@ at::Tensor attention_inference(const AttentionInput& input);
 
 AttentionGradients attention_backward(const AttentionInput& input, const AttentionOutput& output,
                                       const at::Tensor& grad_out);
-
-/// x [B, K, T, D] in 8-bit blocks, at a place for them; D is whole blocks.
-void quantize_heads(const at::Tensor& x, const StoredHeads& place);
 
 }  // namespace xinslm::mps

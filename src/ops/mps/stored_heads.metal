@@ -1,0 +1,54 @@
+// New keys and values at their places in a cache: place.z is 0 for keys, 1 for values; place.y (b K + k) T + t. Both
+// places have the same strides.
+
+template <typename T>
+kernel void store_heads(device const T* keys [[buffer(0)]], device const T* values [[buffer(1)]],
+                        device T* key_place [[buffer(2)]], device T* value_place [[buffer(3)]],
+                        constant long& key_batch [[buffer(4)]], constant long& key_head [[buffer(5)]],
+                        constant long& key_token [[buffer(6)]], constant long& value_batch [[buffer(7)]],
+                        constant long& value_head [[buffer(8)]], constant long& value_token [[buffer(9)]],
+                        constant long& place_batch [[buffer(10)]], constant long& place_head [[buffer(11)]],
+                        constant long& place_token [[buffer(12)]], constant long& heads [[buffer(13)]],
+                        constant long& tokens [[buffer(14)]], uint3 place [[thread_position_in_grid]]) {
+  const long row = long(place.y), token = row % tokens, head = row / tokens % heads, batch = row / (tokens * heads);
+  const long to = batch * place_batch + head * place_head + token * place_token + long(place.x);
+  if (place.z == 0) {
+    key_place[to] = keys[batch * key_batch + head * key_head + token * key_token + long(place.x)];
+  } else {
+    value_place[to] = values[batch * value_batch + head * value_head + token * value_token + long(place.x)];
+  }
+}
+
+/// The same in 8 bits: a simdgroup each block of 32 values of a head, whose scale is its largest magnitude / 127.
+/// Scales have the strides of the integers / 32.
+template <typename T>
+kernel void quantize_heads(device const T* keys [[buffer(0)]], device const T* values [[buffer(1)]],
+                           device char* key_place [[buffer(2)]], device char* value_place [[buffer(3)]],
+                           constant long& key_batch [[buffer(4)]], constant long& key_head [[buffer(5)]],
+                           constant long& key_token [[buffer(6)]], constant long& value_batch [[buffer(7)]],
+                           constant long& value_head [[buffer(8)]], constant long& value_token [[buffer(9)]],
+                           constant long& place_batch [[buffer(10)]], constant long& place_head [[buffer(11)]],
+                           constant long& place_token [[buffer(12)]], constant long& heads [[buffer(13)]],
+                           constant long& tokens [[buffer(14)]], device float* key_scales [[buffer(15)]],
+                           device float* value_scales [[buffer(16)]], uint3 place [[thread_position_in_grid]],
+                           uint lane [[thread_index_in_simdgroup]]) {
+  const long row = long(place.y), token = row % tokens, head = row / tokens % heads, batch = row / (tokens * heads);
+  const long to = batch * place_batch + head * place_head + token * place_token + long(place.x);
+  const bool is_key = place.z == 0;
+  const float value =
+      is_key ? float(keys[batch * key_batch + head * key_head + token * key_token + long(place.x)])
+             : float(values[batch * value_batch + head * value_head + token * value_token + long(place.x)]);
+  float scale = simd_max(fabs(value)) / 127.0f;
+  if (simd_any(isnan(value))) scale = NAN;
+  const char code = scale > 0.0f ? char(rint(value * (1.0f / scale))) : char(0);
+  if (is_key) {
+    key_place[to] = code;
+    if (lane == 0) key_scales[to / 32] = scale;
+  } else {
+    value_place[to] = code;
+    if (lane == 0) value_scales[to / 32] = scale;
+  }
+}
+
+KERNELS(store_heads)
+KERNELS(quantize_heads)
