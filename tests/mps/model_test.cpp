@@ -243,6 +243,7 @@ TEST_F(MetalPackedModel, GradientsPassThroughPackedExperts) {
   const auto found = learn(model, some_tokens(2, 21), {}).gradients;
   ASSERT_GT(found.size(), 20u);
   for (const auto& [name, gradient] : found) {
-    if (gradient.defined()) EXPECT_LE(distance(gradient, expected.at(name)), tolerance) << name;
+    if (!gradient.defined()) continue;
+    EXPECT_LE(distance(gradient, expected.at(name)), tolerance) << name;
   }
 }

@@ -23,7 +23,7 @@ TEST(TokenWork, OfGptOss20bIsCountedByHand) {
   const ModelConfig config = preset_model("gpt-oss-20b");
   const auto parts = token_work(config, 1023);
   EXPECT_EQ(part(parts, "query, key, value").parameters, 24 * 2880 * (64 + 16) * 64);
-  EXPECT_EQ(part(parts, "experts").parameters, 24 * 4 * 3 * 2880 * 2880);
+  EXPECT_EQ(part(parts, "experts").parameters, 24LL * 4 * 3 * 2880 * 2880);
   EXPECT_EQ(part(parts, "experts").bytes16, 24ll * 4 * 3 * 2880 * 2880 / 32 * 17);
   EXPECT_EQ(part(parts, "head").bytes8, 201088ll * 2880 / 32 * 34);
   EXPECT_EQ(part(parts, "attention").bytes16, 2 * 2 * (12 * 128 + 12 * 1024) * 8 * 64);
