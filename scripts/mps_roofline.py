@@ -15,7 +15,7 @@ PRESETS = ["quickstart", "ultra_light", "light", "standard", "performance", "gpt
 LENGTH = 1024       # the token is the last of so many
 EFFICIENCY = 0.7    # share of the published bandwidth that good kernels reach; see "published figures"
 LAUNCH_SECONDS = (3e-6, 8e-6)  # of a small kernel, queued behind others
-PER_LAYER, PER_TOKEN = 19, 7   # launches, counted in docs/mps.md
+PER_LAYER, PER_TOKEN = 18, 7   # launches, counted in docs/mps.md
 
 
 def info(program, preset):

@@ -9,21 +9,20 @@
 namespace xinslm::doctor {
 namespace {
 
-/// What the device makes of x when it is stored: integers and scales in blocks of 32.
-StoredHeads stored(const at::Tensor& x) {
+/// Room for x in integers and scales in blocks of 32.
+StoredHeads room_for(const at::Tensor& x) {
   auto blocks = x.sizes().vec();
   blocks.back() /= 32;
-  const StoredHeads place{at::zeros(x.sizes(), x.options().dtype(at::kChar)),
-                          at::zeros(blocks, x.options().dtype(at::kFloat))};
-  store_heads(x, place);
-  return place;
+  return {at::zeros(x.sizes(), x.options().dtype(at::kChar)), at::zeros(blocks, x.options().dtype(at::kFloat))};
 }
 
 /// The reference does not round keys and values, so the difference is mostly that of 8 bits: 1/254 of a block's
 /// largest.
 void add_attention_over_integers(std::vector<OperatorCase>& cases, int64_t queries, int64_t keys, int64_t window) {
   const auto over_integers = [=](const Tensors& t) {
-    return Tensors{attention(t[0], stored(t[1]), stored(t[2]), t[3], window)};
+    const StoredHeads keys = room_for(t[1]), values = room_for(t[2]);
+    store_heads(t[1], t[2], keys, values);
+    return Tensors{attention(t[0], keys, values, t[3], window)};
   };
   const auto exact = [=](const Tensors& t) { return Tensors{attention_ref(t[0], t[1], t[2], t[3], window, {})}; };
   cases.push_back({.subject = "attention, 8-bit keys",
