@@ -10,6 +10,7 @@
 
 #include "mps/check.h"
 #include "unit/model/small_model.h"
+#include "xinslm/core/error.h"
 #include "xinslm/model/kv_cache.h"
 #include "xinslm/ops/linear_cross_entropy.h"
 
