@@ -42,7 +42,7 @@ class Launch {
 
  private:
   std::string name_;  ///< library/kernel, for messages
-  void* function_;
+  [[maybe_unused]] void* function_ = nullptr;  // without Metal there is none
   std::vector<std::variant<at::Tensor, int64_t>> arguments_;
 };
 
