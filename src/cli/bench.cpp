@@ -83,8 +83,8 @@ auto with_progress(const std::string& name, const Work& work) {
   return work([&](double share) { line.update(share, [&] { return name; }); });
 }
 
-/// Scores are computed in the type of the weights, so that they do not depend on the machine; speed alone in the
-/// faster.
+/// Scores are computed in the type of the weights, so that they do not depend on the machine; speed alone in that
+/// which infer takes.
 ModelOptions model_options(const BenchOptions& options) {
   ModelOptions model = options.model;
   model.auto_is_stored = options.tasks != std::vector<std::string>{"speed"};

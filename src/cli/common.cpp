@@ -57,8 +57,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--dtype", options.dtype,
                   options.auto_is_stored
-                      ? "auto (of the stored weights; for speed alone the faster one), float32 or bfloat16"
-                      : "auto (the faster one here), float32 or bfloat16")
+                      ? "auto (of the stored weights; for speed alone as infer), float32 or bfloat16"
+                      : "auto (bfloat16 where the weights are, else the faster one here), float32 or bfloat16")
       ->type_name("NAME")
       ->capture_default_str();
   command.add_option("--threads", options.threads, "processor threads; 0 = one per core")
@@ -143,18 +143,25 @@ std::optional<Settings> run_settings(const fs::path& model) {
 
 namespace {
 
-/// Type of the weights in a model folder: of the first that is floating point.
+/// Type of the weights in a model folder: of the largest matrix, since gains and routers may be of another.
 at::ScalarType stored_type(const fs::path& folder) {
+  at::ScalarType type = at::kFloat;
+  int64_t largest = 0;
   for (const auto& [name, tensor] : read_weights(folder)) {
-    if (at::isFloatingType(tensor.scalar_type())) return tensor.scalar_type();
+    if (!at::isFloatingType(tensor.scalar_type()) || tensor.numel() <= largest) continue;
+    type = tensor.scalar_type();
+    largest = tensor.numel();
   }
-  return at::kFloat;
+  return type;
 }
 
+/// On a processor weights stored in bfloat16 stay so even where float32 products are faster: widened they would be twice
+/// the bytes that each generated token reads.
 at::ScalarType compute_type(const ModelOptions& options, const fs::path& folder, at::Device device) {
-  if (options.dtype != "auto" || !options.auto_is_stored) return choose_compute_type(options.dtype, device);
-  const at::ScalarType stored = stored_type(folder);
-  return stored == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+  if (options.dtype != "auto") return choose_compute_type(options.dtype, device);
+  if (!options.auto_is_stored && !device.is_cpu()) return choose_compute_type(options.dtype, device);
+  if (stored_type(folder) == at::kBFloat16) return at::kBFloat16;
+  return options.auto_is_stored ? at::kFloat : choose_compute_type(options.dtype, device);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "ops/checks.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/packed.h"
+#include "ops/cpu/product.h"
 #include "ops/mps/launch.h"
 #include "ops/mps/moe.h"
 #include "ops/mps/packed.h"
@@ -36,7 +37,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction<Packed>> {
     const auto weight = context->saved_data["weight"].template toCustomClass<Packed>();
     const at::Tensor grad = grads[0];
     if (mps::is_fast(grad)) return {mps::packed_linear_backward(grad, *weight), {}, {}};
-    return {at::mm(grad, weight->dequantize(grad.scalar_type())), {}, {}};
+    return {cpu::product(grad, weight->dequantize(grad.scalar_type())), {}, {}};
   }
 };
 

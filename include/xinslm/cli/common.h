@@ -17,7 +17,7 @@ namespace xinslm::cli {
 struct ModelOptions {
   std::string folder;  ///< "" = the newest finished model under ./runs
   std::string device = "auto", dtype = "auto", kv_type = "auto", effort;
-  bool auto_is_stored = false;  ///< dtype "auto" means the type of the weights in the file, not the faster one
+  bool auto_is_stored = false;  ///< dtype "auto" means the type of the weights in the file, whatever is faster
   int threads = 0;
 };
 
