@@ -81,6 +81,31 @@ TEST_P(PackedOnIsa, LinearIsExactButForTheRoundingOfActivations) {
   }
 }
 
+TEST_P(PackedOnIsa, LinearIsExactOverManyBlocks) {
+  for (const int64_t count : {1, 8, 9, 17, 67}) {  // kernels of narrow tiles take many rows in stretches of 16 blocks
+    SCOPED_TRACE(count);
+    const at::Tensor x = normal({count, 1088}, 1), weight = normal({35, 1088}, 2), taken = as_taken(x, count);
+    const auto four = packed(weight);
+    const auto eight = packed_q8(weight);
+    EXPECT_LT(distance(packed_linear(x, four, {}), taken.mm(four->dequantize(at::kFloat).to(at::kDouble).t())),
+              1e-5);
+    EXPECT_LT(distance(packed_linear(x, eight, {}), taken.mm(eight->dequantize(at::kFloat).to(at::kDouble).t())),
+              1e-5);
+  }
+}
+
+TEST_P(PackedOnIsa, LargestValuesDoNotOverflowSumsOf16Bits) {
+  for (const double weight_sign : {1.0, -1.0}) {
+    for (const double sign : {1.0, -1.0}) {
+      const at::Tensor x = at::full({9, 64}, sign * 127), weight = at::full({16, 64}, weight_sign * 6);
+      EXPECT_TRUE(packed_linear(x, packed(weight), {}).eq(sign * weight_sign * 127 * 6 * 64).all().item<bool>());
+      const at::Tensor whole = at::full({16, 64}, weight_sign * 127);
+      const at::Tensor found = packed_linear(x, packed_q8(whole), {});
+      EXPECT_LT((found - sign * weight_sign * 127 * 127 * 64).abs().max().item<double>(), 0.001 * 127 * 127 * 64);
+    }
+  }
+}
+
 TEST_P(PackedOnIsa, LinearDoesNotDependOnTheRowsComputedTogether) {
   const auto weight = packed(normal({48, 128}, 2));
   const at::Tensor x = normal({37, 128}, 1), all = packed_linear(x, weight, {});
