@@ -155,8 +155,8 @@ at::ScalarType stored_type(const fs::path& folder) {
   return type;
 }
 
-/// On a processor weights stored in bfloat16 stay so even where float32 products are faster: widened they would be twice
-/// the bytes that each generated token reads.
+/// On a processor weights stored in bfloat16 stay so even where float32 products are faster: widened they would be
+/// twice the bytes that each generated token reads.
 at::ScalarType compute_type(const ModelOptions& options, const fs::path& folder, at::Device device) {
   if (options.dtype != "auto") return choose_compute_type(options.dtype, device);
   if (!options.auto_is_stored && !device.is_cpu()) return choose_compute_type(options.dtype, device);

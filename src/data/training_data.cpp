@@ -127,12 +127,12 @@ TrainingData open_training_data(const Settings& settings, std::shared_ptr<const 
       data.builtin_bits_per_byte = bits_per_byte_of_stories(corpus, split.held_out);
     }
   }
-  data.fingerprint = sha256(cat(file->key(), held_out_file->key(), ' ', settings.data.validation_share, ' ',
-                                packing.seed, ' ', packing.row_tokens, ' ', packing.batch_rows, ' ', packing.shuffle,
-                                ' ', packing.document_attention, ' ', packing.learn_all, ' ',
-                                settings.data.whole_documents));
-  data.train = read_ahead(
-      train_source(file, std::move(split.train), tokenizer, packing, settings.data.whole_documents));
+  data.fingerprint =
+      sha256(cat(file->key(), held_out_file->key(), ' ', settings.data.validation_share, ' ', packing.seed, ' ',
+                 packing.row_tokens, ' ', packing.batch_rows, ' ', packing.shuffle, ' ', packing.document_attention,
+                 ' ', packing.learn_all, ' ', settings.data.whole_documents));
+  data.train =
+      read_ahead(train_source(file, std::move(split.train), tokenizer, packing, settings.data.whole_documents));
   return data;
 }
 

@@ -11,8 +11,8 @@ namespace xinslm::cli {
 /// it ended.
 Json generation_json(const GenerateResult& result, const Tokenizer& tokenizer);
 
-/// What `infer --json` prints: the model, the seed, peak_memory in bytes, the first sample's keys, and all samples under
-/// "samples" when there are several.
+/// What `infer --json` prints: the model, the seed, peak_memory in bytes, the first sample's keys, and all samples
+/// under "samples" when there are several.
 Json infer_json(const OpenModel& open, uint64_t seed, const Json& samples);
 
 /// One line: the chosen token and the best ones with their probabilities.

@@ -10,8 +10,8 @@
 namespace xinslm {
 
 /// Documents laid into rows of T targets so that none is cut that fits into a row: the longest first, each into the row
-/// that it fills best (best-fit decreasing; Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Of a longer
-/// document whole rows are cut off, and its rest counts as a document.
+/// that it fills best (best-fit decreasing; Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Of a
+/// longer document whole rows are cut off, and its rest counts as a document.
 class DocumentRows {
  public:
   /// Tokens [first, first + count) of the file, of one document.

@@ -12,7 +12,8 @@ namespace {
 /// Widened values of b held at a time: they stay in the third cache, and products still run at full speed.
 constexpr int64_t piece_values = 1 << 20;
 
-/// oneDNN, which LibTorch calls for bfloat16, has kernels from AVX-512 on; on arm64 they need an extension of their own.
+/// oneDNN, which LibTorch calls for bfloat16, has kernels from AVX-512 on; on arm64 they need an extension of their
+/// own.
 bool library_is_fast(const at::Tensor& a) {
   if (a.scalar_type() != at::kBFloat16 || !a.is_cpu()) return true;
   return has_bfloat16_products();

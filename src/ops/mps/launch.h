@@ -41,7 +41,7 @@ class Launch {
   void run(Size3 threads, Size3 group);
 
  private:
-  std::string name_;  ///< library/kernel, for messages
+  std::string name_;                           ///< library/kernel, for messages
   [[maybe_unused]] void* function_ = nullptr;  // without Metal there is none
   std::vector<std::variant<at::Tensor, int64_t>> arguments_;
 };

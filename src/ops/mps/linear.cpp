@@ -7,8 +7,8 @@
 namespace xinslm::mps {
 namespace {
 
-/// Whether four numbers at once can be read from its start. On MPS a data pointer is that of the buffer's object, which is
-/// aligned as the buffer is, plus the offset.
+/// Whether four numbers at once can be read from its start. On MPS a data pointer is that of the buffer's object, which
+/// is aligned as the buffer is, plus the offset.
 bool begins_at_four(const at::Tensor& x) {
   return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % (4 * x.element_size()) == 0;
 }

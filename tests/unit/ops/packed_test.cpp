@@ -87,10 +87,8 @@ TEST_P(PackedOnIsa, LinearIsExactOverManyBlocks) {
     const at::Tensor x = normal({count, 1088}, 1), weight = normal({35, 1088}, 2), taken = as_taken(x, count);
     const auto four = packed(weight);
     const auto eight = packed_q8(weight);
-    EXPECT_LT(distance(packed_linear(x, four, {}), taken.mm(four->dequantize(at::kFloat).to(at::kDouble).t())),
-              1e-5);
-    EXPECT_LT(distance(packed_linear(x, eight, {}), taken.mm(eight->dequantize(at::kFloat).to(at::kDouble).t())),
-              1e-5);
+    EXPECT_LT(distance(packed_linear(x, four, {}), taken.mm(four->dequantize(at::kFloat).to(at::kDouble).t())), 1e-5);
+    EXPECT_LT(distance(packed_linear(x, eight, {}), taken.mm(eight->dequantize(at::kFloat).to(at::kDouble).t())), 1e-5);
   }
 }
 
