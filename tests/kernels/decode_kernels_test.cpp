@@ -116,8 +116,8 @@ void check_decode_kernels(Checks& checks) {
   for (int element = 0; element < stored_elements; ++element) {
     for (const int64_t width : {32, 64, 96, 20, 7}) {
       if (element == stored_int8 && width % block != 0) continue;
-      for (const int64_t tokens : {1, 5, 67}) {
-        for (const int64_t group : {1, 5}) {
+      for (const int64_t tokens : {1, 5, 67, 263}) {
+        for (const int64_t group : {1, 3, 5, 8}) {
           check_attend(static_cast<StoredElement>(element), tokens, group, width, random, checks);
         }
       }

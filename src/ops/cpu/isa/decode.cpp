@@ -30,35 +30,57 @@ struct Rows<int8_t> {
 
   template <class Access>
   XINSLM_INLINE Vec at(int64_t row, int64_t i, Access) const {
-    typedef int8_t Part __attribute__((vector_size(lanes)));
-    Part part;
-    __builtin_memcpy(&part, values + row * width + i, sizeof part);
-    return __builtin_convertvector(part, Vec) * scales[row * (width / 32) + i / 32];
+    return __builtin_convertvector(widened(values + row * width + i), Vec) * scales[row * (width / 32) + i / 32];
   }
 };
 
-/// scores[t] = query * keys[t] for up to `heads` query heads, so that each key is read once for them.
-template <int heads, class T>
-void score(const AttendProblem& p, int64_t first_head) {
+/// Query heads that are served at a time, so that a key or value is widened once for all of them: their sums fill the
+/// registers.
+constexpr int heads_together = lanes == 8 ? 3 : 4;
+/// Tokens whose scores are summed at a time.
+constexpr int tokens_together = 4;
+/// Vectors of D that mix() keeps sums of.
+constexpr int vectors_together = 4;
+/// Tokens whose keys or values stay in the first cache while heads and parts of D take turns.
+constexpr int64_t tokens_cached = 128;
+
+/// scores[t] = query * keys[t], of `heads` query heads and `tokens` tokens.
+template <int heads, int tokens, class T>
+void score(const AttendProblem& p, int64_t first_head, int64_t first_token) {
   const Rows<T> keys(p.keys, p.key_scales, p.head_dim);
   const float* query = p.query + first_head * p.head_dim;
-  for (int64_t token = 0; token < p.tokens; ++token) {
-    Vec sums[heads] = {};
-    for_vectors(p.head_dim, [&](int64_t i, auto access) {
-      const Vec key = keys.at(token, i, access);
-      XINSLM_UNROLL
-      for (int h = 0; h < heads; ++h) sums[h] += key * access(query + h * p.head_dim + i);
-    });
+  Vec sums[heads][tokens] = {};
+  int64_t i = 0;
+  for (; i + lanes <= p.head_dim; i += lanes) {
+    Vec key[tokens];
     XINSLM_UNROLL
-    for (int h = 0; h < heads; ++h) p.scores[(first_head + h) * p.tokens + token] = sum(sums[h]);
+    for (int t = 0; t < tokens; ++t) key[t] = keys.at(first_token + t, i, WholeVector{});
+    XINSLM_UNROLL
+    for (int h = 0; h < heads; ++h) {
+      const Vec of_head = load(query + h * p.head_dim + i);
+      XINSLM_UNROLL
+      for (int t = 0; t < tokens; ++t) sums[h][t] += key[t] * of_head;
+    }
+  }
+  float* scores = p.scores + first_head * p.tokens + first_token;
+  XINSLM_UNROLL
+  for (int h = 0; h < heads; ++h) store_sums(scores + h * p.tokens, sums[h]);
+  if (i == p.head_dim) return;
+  const PartVector rest{p.head_dim - i};
+  for (int t = 0; t < tokens; ++t) {
+    const Vec key = keys.at(first_token + t, i, rest);
+    for (int h = 0; h < heads; ++h) scores[h * p.tokens + t] += sum(key * rest(query + h * p.head_dim + i));
   }
 }
 
 /// scores become exp(score - largest).
 void exponentiate(const AttendProblem& p, int64_t head) {
   float* scores = p.scores + head * p.tokens;
-  float largest = -infinity;
-  for (int64_t token = 0; token < p.tokens; ++token) largest = larger(largest, scores[token]);
+  Vec most = all(-infinity);
+  int64_t token = 0;
+  for (; token + lanes <= p.tokens; token += lanes) most = larger_of(most, load(scores + token));
+  float largest = maximum(most);
+  for (; token < p.tokens; ++token) largest = larger(largest, scores[token]);
   Vec total = {};
   for_vectors(p.tokens, [&](int64_t i, auto access) { access(scores + i, exponential(access(scores + i) - largest)); });
   for_vectors(p.tokens, [&](int64_t i, auto access) { total += access(scores + i); });
@@ -66,43 +88,81 @@ void exponentiate(const AttendProblem& p, int64_t head) {
   p.total[head] = sum(total);
 }
 
-/// mixed = sum of scores[t] * values[t], a few vectors of D at a time in registers.
-template <int vectors, class T>
-void mix(const AttendProblem& p, int64_t head, int64_t first) {
+/// mixed += sum of scores[t] * values[t] over tokens [begin, end), for some vectors of D from `first` on; the only one
+/// may be a partial one.
+template <int heads, int vectors, class T, class Access>
+void mix(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end, int64_t first, Access access) {
   const Rows<T> values(p.values, p.value_scales, p.head_dim);
-  const float* scores = p.scores + head * p.tokens;
-  Vec sums[vectors] = {};
-  for (int64_t token = 0; token < p.tokens; ++token) {
+  const float* scores = p.scores + first_head * p.tokens;
+  float* mixed = p.mixed + first_head * p.head_dim + first;
+  Vec sums[heads][vectors];
+  XINSLM_UNROLL
+  for (int h = 0; h < heads; ++h) {
     XINSLM_UNROLL
-    for (int v = 0; v < vectors; ++v) sums[v] += values.at(token, first + v * lanes, WholeVector{}) * scores[token];
+    for (int v = 0; v < vectors; ++v) sums[h][v] = access(mixed + h * p.head_dim + v * lanes);
+  }
+  for (int64_t token = begin; token < end; ++token) {
+    XINSLM_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      const Vec value = values.at(token, first + v * lanes, access);
+      XINSLM_UNROLL
+      for (int h = 0; h < heads; ++h) sums[h][v] += value * scores[h * p.tokens + token];
+    }
   }
   XINSLM_UNROLL
-  for (int v = 0; v < vectors; ++v) store(p.mixed + head * p.head_dim + first + v * lanes, sums[v]);
+  for (int h = 0; h < heads; ++h) {
+    XINSLM_UNROLL
+    for (int v = 0; v < vectors; ++v) access(mixed + h * p.head_dim + v * lanes, sums[h][v]);
+  }
 }
 
+/// What is done with tokens [begin, end) for a number of heads known when it is compiled.
 template <class T>
-void mix_head(const AttendProblem& p, int64_t head) {
-  int64_t i = 0;
-  for (; i + 4 * lanes <= p.head_dim; i += 4 * lanes) mix<4, T>(p, head, i);
-  for (; i + lanes <= p.head_dim; i += lanes) mix<1, T>(p, head, i);
-  if (i == p.head_dim) return;
-  const Rows<T> values(p.values, p.value_scales, p.head_dim);
-  Vec sums = {};
-  for (int64_t token = 0; token < p.tokens; ++token) {
-    sums += values.at(token, i, PartVector{p.head_dim - i}) * p.scores[head * p.tokens + token];
+struct ScoreTokens {
+  template <int heads>
+  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
+    int64_t token = begin;
+    for (; token + tokens_together <= end; token += tokens_together) {
+      score<heads, tokens_together, T>(p, first_head, token);
+    }
+    for (; token < end; ++token) score<heads, 1, T>(p, first_head, token);
   }
-  store_part(p.mixed + head * p.head_dim + i, sums, p.head_dim - i);
+};
+
+template <class T>
+struct MixTokens {
+  template <int heads>
+  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
+    constexpr int64_t width = vectors_together * lanes;
+    int64_t i = 0;
+    for (; i + width <= p.head_dim; i += width) {
+      mix<heads, vectors_together, T>(p, first_head, begin, end, i, WholeVector{});
+    }
+    for (; i + lanes <= p.head_dim; i += lanes) mix<heads, 1, T>(p, first_head, begin, end, i, WholeVector{});
+    if (i < p.head_dim) mix<heads, 1, T>(p, first_head, begin, end, i, PartVector{p.head_dim - i});
+  }
+};
+
+/// Work for all heads of the group, with tokens in stretches that stay in the first cache.
+template <class Work>
+void for_heads_and_tokens(const AttendProblem& p) {
+  for (int64_t begin = 0; begin < p.tokens; begin += tokens_cached) {
+    const int64_t end = smaller(begin + tokens_cached, p.tokens);
+    int64_t head = 0;
+    for (; head + heads_together <= p.group; head += heads_together) {
+      Work::template run<heads_together>(p, head, begin, end);
+    }
+    for (; head + 2 <= p.group; head += 2) Work::template run<2>(p, head, begin, end);
+    if (head < p.group) Work::template run<1>(p, head, begin, end);
+  }
 }
 
 template <class T>
 void attend(const AttendProblem& p) {
-  int64_t head = 0;
-  for (; head + 4 <= p.group; head += 4) score<4, T>(p, head);
-  for (; head < p.group; ++head) score<1, T>(p, head);
-  for (head = 0; head < p.group; ++head) {
-    exponentiate(p, head);
-    mix_head<T>(p, head);
-  }
+  for_heads_and_tokens<ScoreTokens<T>>(p);
+  for (int64_t head = 0; head < p.group; ++head) exponentiate(p, head);
+  for (int64_t i = 0; i < p.group * p.head_dim; ++i) p.mixed[i] = 0;
+  for_heads_and_tokens<MixTokens<T>>(p);
 }
 
 void join_stretches(const float* largest, const float* total, const float* mixed, int64_t stretches, int64_t stride,

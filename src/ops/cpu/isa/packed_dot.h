@@ -25,20 +25,6 @@ XINSLM_INLINE void store_bytes(int8_t* to, IntVec codes) {
   __builtin_memcpy(to, &part, sizeof part);
 }
 
-/// `lanes` bytes as numbers.
-XINSLM_INLINE IntVec widened(const uint8_t* from) {
-#if defined(__AVX512F__)  // spelt out, because compilers take the conversion apart
-  return bits_as<IntVec>(_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
-#elif defined(__AVX2__)
-  return bits_as<IntVec>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-#else
-  typedef uint8_t Part __attribute__((vector_size(lanes)));
-  Part part;
-  __builtin_memcpy(&part, from, sizeof part);
-  return __builtin_convertvector(part, IntVec);
-#endif
-}
-
 }  // namespace xinslm::XINSLM_ISA
 
 #ifdef __AVX2__

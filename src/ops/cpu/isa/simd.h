@@ -2,7 +2,7 @@
 // Vectors of the compiler's own (GCC and clang), as wide as the instruction set being compiled for. Everything is in
 // the namespace of that set, and nothing here is shared with code compiled for another.
 #include <stdint.h>
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -78,13 +78,20 @@ XINSLM_INLINE Vec load(const Bfloat16* p) {
 /// The bits of a float16.
 enum class Float16 : uint16_t {};
 
-/// Exact for all finite values: the exponent is moved by a product, which takes subnormal numbers along.
+/// Exact for all finite values; where there is no instruction for it, the exponent is moved by a product, which takes
+/// subnormal numbers along.
 XINSLM_INLINE Vec load(const Float16* p) {
   HalfVec h;
   __builtin_memcpy(&h, p, sizeof h);
+#if defined(__AVX512F__)
+  return bits_as<Vec>(_mm512_maskz_cvtph_ps(0xffff, bits_as<__m256i>(h)));
+#elif defined(__F16C__)
+  return bits_as<Vec>(_mm256_cvtph_ps(bits_as<__m128i>(h)));
+#else
   const WordVec word = __builtin_convertvector(h, WordVec);
   const Vec size = bits_as<Vec>((word & 0x7fff) << 13) * 0x1p112f;
   return bits_as<Vec>(bits_as<WordVec>(size) | (word & 0x8000) << 16);
+#endif
 }
 
 /// To the nearest bfloat16, ties to even; NaN stays NaN.
@@ -104,6 +111,32 @@ XINSLM_INLINE void store(float* p, Vec v) {
 XINSLM_INLINE void store(Bfloat16* p, Vec v) {
   const HalfVec h = round_to_bfloat16(v);
   __builtin_memcpy(p, &h, sizeof h);
+}
+
+/// `lanes` bytes as numbers; spelt out where compilers would take the conversion apart.
+XINSLM_INLINE IntVec widened(const uint8_t* from) {
+#if defined(__AVX512F__)
+  return bits_as<IntVec>(_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#elif defined(__AVX2__)
+  return bits_as<IntVec>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#else
+  typedef uint8_t Part __attribute__((vector_size(lanes)));
+  Part part;
+  __builtin_memcpy(&part, from, sizeof part);
+  return __builtin_convertvector(part, IntVec);
+#endif
+}
+XINSLM_INLINE IntVec widened(const int8_t* from) {
+#if defined(__AVX512F__)
+  return bits_as<IntVec>(_mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#elif defined(__AVX2__)
+  return bits_as<IntVec>(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#else
+  typedef int8_t Part __attribute__((vector_size(lanes)));
+  Part part;
+  __builtin_memcpy(&part, from, sizeof part);
+  return __builtin_convertvector(part, IntVec);
+#endif
 }
 
 /// The first count < lanes values, the rest zero.
@@ -175,6 +208,36 @@ XINSLM_INLINE float sum(Vec v) {
 XINSLM_INLINE float maximum(Vec v) {
   return fold(
       v, [](Vec a, Vec b) __attribute__((always_inline)) { return select(a < b, b, a); });
+}
+/// out[i] = sum(v[i])
+XINSLM_INLINE void store_sums(float* out, const Vec (&v)[1]) {
+  *out = sum(v[0]);
+}
+/// The four fold together: half the shuffles of four sum()s.
+XINSLM_INLINE void store_sums(float* out, const Vec (&v)[4]) {
+  typedef float Quad __attribute__((vector_size(16)));
+  Quad quad[4];
+  XINSLM_UNROLL
+  for (int i = 0; i < 4; ++i) {
+#if defined(__AVX512F__)
+    const auto half = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7) +
+                      __builtin_shufflevector(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    const Vec half = v[i];
+#endif
+#if defined(__AVX2__)
+    quad[i] = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#else
+    quad[i] = half;
+#endif
+  }
+  const Quad first = __builtin_shufflevector(quad[0], quad[1], 0, 4, 1, 5) +
+                     __builtin_shufflevector(quad[0], quad[1], 2, 6, 3, 7);  // a0+a2, b0+b2, a1+a3, b1+b3
+  const Quad second = __builtin_shufflevector(quad[2], quad[3], 0, 4, 1, 5) +
+                      __builtin_shufflevector(quad[2], quad[3], 2, 6, 3, 7);
+  const Quad sums = __builtin_shufflevector(first, second, 0, 1, 4, 5) +
+                    __builtin_shufflevector(first, second, 2, 3, 6, 7);
+  __builtin_memcpy(out, &sums, sizeof sums);
 }
 /// NaN in `a` gives b: use where only numbers are compared.
 XINSLM_INLINE Vec larger_of(Vec a, Vec b) {
