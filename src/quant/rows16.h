@@ -59,7 +59,12 @@ void rows_to_lanes(const at::Tensor& from, at::Tensor& to, at::IntArrayRef sizes
     for (int64_t k = 0; k < width; k += lanes) {
       const int64_t count = std::min(lanes, width - k);
       for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t i = 0; i < count; ++i) square[r][i] = change(load<From>(source, (first + r) * width + k + i));
+        const int64_t place = (first + r) * width + k;
+        if (count == lanes) {  // a number that compilers know makes vectors of it
+          for (int64_t i = 0; i < lanes; ++i) square[r][i] = change(load<From>(source, place + i));
+        } else {
+          for (int64_t i = 0; i < count; ++i) square[r][i] = change(load<From>(source, place + i));
+        }
       }
       To* place = target + (group * width + k) * lanes;
       for (int64_t i = 0; i < count; ++i) {
