@@ -41,6 +41,32 @@ T load(const void* memory, int64_t index) {
   return value;
 }
 
+/// to[16 i + r] = from[r][i] for the first `count` columns. Whole squares of words go by quarters of four vectors.
+template <class T>
+void transpose(const T (&from)[lanes][lanes], int64_t count, T* to) {
+  if constexpr (sizeof(T) == 4) {
+    typedef T Quad __attribute__((vector_size(16)));
+    for (int64_t i = 0; count == lanes && i < lanes; i += 4) {
+      for (int64_t r = 0; r < lanes; r += 4) {
+        Quad rows[4];
+        for (int j = 0; j < 4; ++j) std::memcpy(&rows[j], &from[r + j][i], sizeof rows[j]);
+        const Quad first = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+        const Quad second = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+        const Quad third = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+        const Quad fourth = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+        const Quad columns[4] = {
+            __builtin_shufflevector(first, second, 0, 1, 4, 5), __builtin_shufflevector(first, second, 2, 3, 6, 7),
+            __builtin_shufflevector(third, fourth, 0, 1, 4, 5), __builtin_shufflevector(third, fourth, 2, 3, 6, 7)};
+        for (int j = 0; j < 4; ++j) std::memcpy(to + (i + j) * lanes + r, &columns[j], sizeof columns[j]);
+      }
+    }
+    if (count == lanes) return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t r = 0; r < lanes; ++r) to[i * lanes + r] = from[r][i];
+  }
+}
+
 /// Transposes each group: element k of its row r goes to place 16 k + r, turned from From into To by `change`. Goes by
 /// squares of 16 elements, so that `change` runs along rows, in vectors.
 ///
@@ -66,10 +92,7 @@ void rows_to_lanes(const at::Tensor& from, at::Tensor& to, at::IntArrayRef sizes
           for (int64_t i = 0; i < count; ++i) square[r][i] = change(load<From>(source, place + i));
         }
       }
-      To* place = target + (group * width + k) * lanes;
-      for (int64_t i = 0; i < count; ++i) {
-        for (int64_t r = 0; r < lanes; ++r) *place++ = square[r][i];
-      }
+      transpose(square, count, target + (group * width + k) * lanes);
     }
   });
 }
