@@ -49,8 +49,8 @@ constexpr uint32_t gather(uint32_t codes) {
   return (codes | codes >> 8) & 0x0000ffff;
 }
 
-/// Eight codes in the order of columns to columns 0 to 3 in the low halves of the bytes and 4 to 7 in the high ones. Like
-/// join_columns, no function but an object, so that it is inlined where all weights pass through it.
+/// Eight codes in the order of columns to columns 0 to 3 in the low halves of the bytes and 4 to 7 in the high ones.
+/// Like join_columns no function but an object, so that it is inlined where all weights pass through it.
 constexpr auto split_columns = [](uint32_t word) { return spread(word & 0xffff) | spread(word >> 16) << 4; };
 
 constexpr auto join_columns = [](uint32_t word) {
