@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace xinslm {
 
@@ -41,26 +42,30 @@ T load(const void* memory, int64_t index) {
   return value;
 }
 
-/// to[16 i + r] = from[r][i] for the first `count` columns. Whole squares of words go by quarters of four vectors.
+/// to[16 i + r] = from[r][i] of words, by vectors of four.
+inline void transpose_square(const uint32_t (&from)[lanes][lanes], uint32_t* to) {
+  typedef uint32_t Quad __attribute__((vector_size(16)));
+  for (int64_t i = 0; i < lanes; i += 4) {
+    for (int64_t r = 0; r < lanes; r += 4) {
+      Quad rows[4];
+      for (int j = 0; j < 4; ++j) std::memcpy(&rows[j], &from[r + j][i], sizeof rows[j]);
+      const Quad first = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+      const Quad second = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+      const Quad third = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+      const Quad fourth = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+      const Quad columns[4] = {
+          __builtin_shufflevector(first, second, 0, 1, 4, 5), __builtin_shufflevector(first, second, 2, 3, 6, 7),
+          __builtin_shufflevector(third, fourth, 0, 1, 4, 5), __builtin_shufflevector(third, fourth, 2, 3, 6, 7)};
+      for (int j = 0; j < 4; ++j) std::memcpy(to + (i + j) * lanes + r, &columns[j], sizeof columns[j]);
+    }
+  }
+}
+
+/// The same for the first `count` columns of any element.
 template <class T>
 void transpose(const T (&from)[lanes][lanes], int64_t count, T* to) {
-  if constexpr (sizeof(T) == 4) {
-    typedef T Quad __attribute__((vector_size(16)));
-    for (int64_t i = 0; count == lanes && i < lanes; i += 4) {
-      for (int64_t r = 0; r < lanes; r += 4) {
-        Quad rows[4];
-        for (int j = 0; j < 4; ++j) std::memcpy(&rows[j], &from[r + j][i], sizeof rows[j]);
-        const Quad first = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
-        const Quad second = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-        const Quad third = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-        const Quad fourth = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-        const Quad columns[4] = {
-            __builtin_shufflevector(first, second, 0, 1, 4, 5), __builtin_shufflevector(first, second, 2, 3, 6, 7),
-            __builtin_shufflevector(third, fourth, 0, 1, 4, 5), __builtin_shufflevector(third, fourth, 2, 3, 6, 7)};
-        for (int j = 0; j < 4; ++j) std::memcpy(to + (i + j) * lanes + r, &columns[j], sizeof columns[j]);
-      }
-    }
-    if (count == lanes) return;
+  if constexpr (std::is_same_v<T, uint32_t>) {
+    if (count == lanes) return transpose_square(from, to);
   }
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t r = 0; r < lanes; ++r) to[i * lanes + r] = from[r][i];
@@ -84,12 +89,14 @@ void rows_to_lanes(const at::Tensor& from, at::Tensor& to, at::IntArrayRef sizes
     std::fill_n(&square[0][0], lanes * lanes, filling);
     for (int64_t k = 0; k < width; k += lanes) {
       const int64_t count = std::min(lanes, width - k);
+      const auto turn_row = [&](int64_t r, auto columns) {
+        for (int64_t i = 0; i < columns; ++i) square[r][i] = change(load<From>(source, (first + r) * width + k + i));
+      };
       for (int64_t r = 0; r < rows; ++r) {
-        const int64_t place = (first + r) * width + k;
         if (count == lanes) {  // a number that compilers know makes vectors of it
-          for (int64_t i = 0; i < lanes; ++i) square[r][i] = change(load<From>(source, place + i));
+          turn_row(r, std::integral_constant<int64_t, lanes>());
         } else {
-          for (int64_t i = 0; i < count; ++i) square[r][i] = change(load<From>(source, place + i));
+          turn_row(r, count);
         }
       }
       transpose(square, count, target + (group * width + k) * lanes);

@@ -88,8 +88,8 @@ void exponentiate(const AttendProblem& p, int64_t head) {
   p.total[head] = sum(total);
 }
 
-/// mixed += sum of scores[t] * values[t] over tokens [begin, end), for some vectors of D from `first` on; the only one
-/// may be a partial one.
+/// mixed += sum of scores[t] * values[t] over tokens [begin, end), for some vectors of D from `first` on; a single
+/// one may be partial.
 template <int heads, int vectors, class T, class Access>
 void mix(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end, int64_t first, Access access) {
   const Rows<T> values(p.values, p.value_scales, p.head_dim);

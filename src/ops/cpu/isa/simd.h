@@ -113,26 +113,19 @@ XINSLM_INLINE void store(Bfloat16* p, Vec v) {
   __builtin_memcpy(p, &h, sizeof h);
 }
 
-/// `lanes` bytes as numbers; spelt out where compilers would take the conversion apart.
-XINSLM_INLINE IntVec widened(const uint8_t* from) {
+/// `lanes` bytes, signed or not, as numbers; spelt out where compilers would take the conversion apart.
+template <class Byte>
+XINSLM_INLINE IntVec widened(const Byte* from) {
+  [[maybe_unused]] constexpr bool is_signed = Byte(-1) < Byte(0);
 #if defined(__AVX512F__)
-  return bits_as<IntVec>(_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return bits_as<IntVec>(is_signed ? _mm512_maskz_cvtepi8_epi32(0xffff, bytes)
+                                   : _mm512_maskz_cvtepu8_epi32(0xffff, bytes));
 #elif defined(__AVX2__)
-  return bits_as<IntVec>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return bits_as<IntVec>(is_signed ? _mm256_cvtepi8_epi32(bytes) : _mm256_cvtepu8_epi32(bytes));
 #else
-  typedef uint8_t Part __attribute__((vector_size(lanes)));
-  Part part;
-  __builtin_memcpy(&part, from, sizeof part);
-  return __builtin_convertvector(part, IntVec);
-#endif
-}
-XINSLM_INLINE IntVec widened(const int8_t* from) {
-#if defined(__AVX512F__)
-  return bits_as<IntVec>(_mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
-#elif defined(__AVX2__)
-  return bits_as<IntVec>(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-#else
-  typedef int8_t Part __attribute__((vector_size(lanes)));
+  typedef Byte Part __attribute__((vector_size(lanes)));
   Part part;
   __builtin_memcpy(&part, from, sizeof part);
   return __builtin_convertvector(part, IntVec);
