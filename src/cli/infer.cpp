@@ -64,9 +64,7 @@ GenerateOptions generate_options(const OpenModel& open, const InferOptions& opti
   generate.num_experts_per_tok = open.num_experts_per_tok;
   generate.logprobs = options.logprobs;
   generate.stop_texts = options.stops;
-  generate.stop_tokens = {open.tokenizer->end_of_text()};
-  const int64_t end = open.model.config().eos_token_id;
-  if (end >= 0) generate.stop_tokens.push_back(static_cast<TokenId>(end));
+  generate.stop_tokens = text_ends(open.model.config(), *open.tokenizer);
   return generate;
 }
 

@@ -71,6 +71,13 @@ void check_token_id(const char* key, int64_t id, const ModelConfig& model, const
 
 }  // namespace
 
+std::vector<int64_t> ModelConfig::eos_token_ids() const {
+  if (eos_token_id < 0) return {};
+  std::vector<int64_t> ids = {eos_token_id};
+  ids.insert(ids.end(), more_eos_token_ids.begin(), more_eos_token_ids.end());
+  return ids;
+}
+
 int64_t ModelConfig::window(int64_t layer) const {
   const bool sliding = layer_types.empty() ? layer % 2 == 0 : layer_types.at(layer) == "sliding_attention";
   return sliding ? sliding_window : 0;
@@ -97,7 +104,7 @@ void validate_model(const ModelConfig& model, const PlaceOf& place_of) {
   check_experts(model, place_of);
   check_rope(model.rope, place_of);
   check_token_id("model.bos_token_id", model.bos_token_id, model, place_of);
-  check_token_id("model.eos_token_id", model.eos_token_id, model, place_of);
+  for (const int64_t id : model.eos_token_ids()) check_token_id("model.eos_token_id", id, model, place_of);
   check_token_id("model.pad_token_id", model.pad_token_id, model, place_of);
 }
 

@@ -115,13 +115,23 @@ void read_layers(JsonFields& fields, ModelConfig& config) {
   if (any_sliding && !has_window) data_error(fields.where(), ": sliding_window is missing, but layers slide");
 }
 
-/// @return the id, the first of a list (the others end a message, not the text: the chat template knows them), or -1
-int64_t read_id(JsonFields& fields, const std::string& key) {
+/// @return the ids: one, those of a list, or none
+std::vector<int64_t> read_ids(JsonFields& fields, const std::string& key) {
   const Json* found = fields.find(key);
-  if (found != nullptr && found->is_array() && !found->empty()) found = &found->front();
-  if (found == nullptr) return -1;
-  if (!found->is_number_unsigned()) fields.fail(key, *found, "expected a token id");
-  return found->get<int64_t>();
+  if (found == nullptr) return {};
+  std::vector<int64_t> ids;
+  for (const Json& id : found->is_array() ? *found : Json::array({*found})) {
+    if (!id.is_number_unsigned()) fields.fail(key, *found, "expected a token id or a list of them");
+    ids.push_back(id.get<int64_t>());
+  }
+  return ids;
+}
+
+/// @return the id, or -1
+int64_t read_id(JsonFields& fields, const std::string& key) {
+  const std::vector<int64_t> ids = read_ids(fields, key);
+  if (ids.size() > 1) fields.fail(key, *fields.find(key), "expected one token id");
+  return ids.empty() ? -1 : ids.front();
 }
 
 /// Switches that transformers' gpt_oss does not have.
@@ -175,7 +185,10 @@ ModelConfig read_model_config(const fs::path& folder) {
   fields.read("swiglu_limit", config.swiglu_limit);
   fields.read("tie_word_embeddings", config.tie_word_embeddings);
   config.bos_token_id = read_id(fields, "bos_token_id");
-  config.eos_token_id = read_id(fields, "eos_token_id");
+  if (const std::vector<int64_t> ends = read_ids(fields, "eos_token_id"); !ends.empty()) {
+    config.eos_token_id = ends.front();
+    config.more_eos_token_ids.assign(ends.begin() + 1, ends.end());
+  }
   config.pad_token_id = read_id(fields, "pad_token_id");
   if (const Json* departures = fields.find("xinslm")) read_departures(*departures, fields.where() + ": xinslm", config);
   fields.ignore({"architectures", "transformers_version", "torch_dtype", "dtype", "use_cache", "output_router_logits",

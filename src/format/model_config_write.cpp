@@ -11,6 +11,10 @@ Json id(int64_t token) {
   return token < 0 ? Json(nullptr) : Json(token);
 }
 
+Json one_or_list(const std::vector<int64_t>& ids) {
+  return ids.size() > 1 ? Json(ids) : id(ids.empty() ? -1 : ids.front());
+}
+
 Json rope_json(const RopeSettings& rope) {
   Json json;
   json["rope_type"] = rope.type;
@@ -82,7 +86,7 @@ void write_model_config(const fs::path& folder, const ModelConfig& config, const
   json["hidden_act"] = "silu";
   json["swiglu_limit"] = config.swiglu_limit;
   json["bos_token_id"] = id(config.bos_token_id);
-  json["eos_token_id"] = id(config.eos_token_id);
+  json["eos_token_id"] = one_or_list(config.eos_token_ids());
   json["pad_token_id"] = id(config.pad_token_id);
   json["dtype"] = torch_dtype;        // transformers 4.56 and later
   json["torch_dtype"] = torch_dtype;  // before
@@ -96,7 +100,7 @@ void write_generation_config(const fs::path& folder, const ModelConfig& config) 
   Json json;
   json["_from_model_config"] = true;
   if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;
-  if (config.eos_token_id >= 0) json["eos_token_id"] = config.eos_token_id;
+  if (config.eos_token_id >= 0) json["eos_token_id"] = one_or_list(config.eos_token_ids());
   if (config.pad_token_id >= 0) json["pad_token_id"] = config.pad_token_id;
   write_json(folder / "generation_config.json", json);
 }

@@ -36,14 +36,16 @@ bool has_chat_format(const ModelConfig& config, std::shared_ptr<const Tokenizer>
   const auto format = make_chat_template(std::move(tokenizer));
   if (!format) return false;
   const std::vector<TokenId> stops = format->stop_tokens();
-  return std::ranges::find(stops, config.eos_token_id) != stops.end();
+  const std::vector<int64_t> ends = config.eos_token_ids();
+  return std::ranges::find_first_of(stops, ends) != stops.end();
 }
 
 ChatSession::ChatSession(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, bool chat_format,
                          std::optional<at::ScalarType> kv_type)
     : tokenizer_(tokenizer),
       template_(chat_format ? make_chat_template(tokenizer) : nullptr),
-      generator_(model, tokenizer, kv_type) {
+      generator_(model, tokenizer, kv_type),
+      text_ends_(text_ends(model.config(), *tokenizer)) {
   if (chat_format && !template_) data_error("the model's tokenizer has no tokens for a chat format");
 }
 
@@ -99,7 +101,8 @@ void ChatSession::keep_answer(const GenerateResult& result) {
 
 GenerateResult ChatSession::answer(const GenerateOptions& options, const ShowText& on_text) {
   GenerateOptions all = options;
-  append(all.stop_tokens, template_ ? template_->stop_tokens() : std::vector<TokenId>{tokenizer_->end_of_text()});
+  append(all.stop_tokens, text_ends_);
+  if (template_) append(all.stop_tokens, template_->stop_tokens());
   all.sampling.seed = mix_seed({options.sampling.seed, answers_++});
   fit(options.max_tokens);
   GenerateResult result = generator_.generate(prompt(), all, on_text);

@@ -34,6 +34,12 @@ double rate(int64_t count, double seconds) {
 
 }  // namespace
 
+std::vector<TokenId> text_ends(const ModelConfig& config, const Tokenizer& tokenizer) {
+  std::vector<TokenId> ends = {tokenizer.end_of_text()};
+  for (const int64_t id : config.eos_token_ids()) ends.push_back(static_cast<TokenId>(id));
+  return ends;
+}
+
 std::vector<TokenId> GenerateResult::ids() const {
   std::vector<TokenId> ids;
   for (const TokenChoice& choice : tokens) ids.push_back(choice.id);

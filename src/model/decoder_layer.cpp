@@ -357,23 +357,25 @@ void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const 
   });
 }
 
-/// All members see the same experts missing, since none is declared ready before all have arrived.
+/// Those that are due. All members see the same, since none is declared ready before all have arrived, and uses are
+/// counted after that.
 void DecoderLayer::lay_out_experts(TeamMember& member, const DecodeScratch::Own& own) const {
-  bool missing = false;
+  bool any = false;
   for (size_t j = 0; j < own.weights.size(); ++j) {
     for (ExpertMatrices* matrices : {packed_.gate_up.get(), packed_.down.get()}) {
-      if (matrices->ready(own.chosen[j])) continue;
+      if (!matrices->due(own.chosen[j])) continue;
       const auto groups = member.share(matrices->groups());
       matrices->lay_out(own.chosen[j], groups.begin, groups.end);
-      missing = true;
+      any = true;
     }
   }
-  if (!missing) return;
+  if (!any) return;
   member.wait_for_all();
   if (member.number() != 0) return;
   for (size_t j = 0; j < own.weights.size(); ++j) {
-    packed_.gate_up->set_ready(own.chosen[j]);
-    packed_.down->set_ready(own.chosen[j]);
+    for (ExpertMatrices* matrices : {packed_.gate_up.get(), packed_.down.get()}) {
+      if (matrices->due(own.chosen[j])) matrices->set_ready(own.chosen[j]);
+    }
   }
 }
 
@@ -391,6 +393,7 @@ void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) co
 }
 
 Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) const {
+  if (!packed_.down->ready(expert)) return {};
   const auto outer = decode_pieces(member, config_.hidden_size);
   const at::Tensor& values = packed_.down->rows16().values();  // [E, groups, G, 256]
   const int64_t group_bytes = values.size(2) * values.size(3);
@@ -399,13 +402,19 @@ Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) co
 }
 
 void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const {
+  const DecodeScratch::Own& own = scratch.own(member.number());
   const auto outer = decode_pieces(member, config_.hidden_size);
   add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
     for (int64_t first = outer.begin; first < outer.end; first += piece) {
-      cpu::multiply_group(packed_.down->rows16(), expert, first / piece, scratch.quantized_act.rows(j), 1,
+      cpu::multiply_group(*packed_.down, expert, first / piece, scratch.quantized_act.rows(j), 1,
                           sums + first - outer.begin, piece);
     }
   });
+  if (member.number() != 0) return;
+  for (size_t j = 0; j < own.weights.size(); ++j) {
+    packed_.gate_up->count_use(own.chosen[j]);
+    packed_.down->count_use(own.chosen[j]);
+  }
 }
 
 }  // namespace xinslm

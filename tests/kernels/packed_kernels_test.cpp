@@ -42,6 +42,34 @@ void check_products(int64_t blocks, std::mt19937& random, Checks& checks) {
   }
 }
 
+/// Code of column `column` of a row of checkpoint values.
+int code_at(const uint8_t* row, int64_t column) {
+  return row[column / 2] >> (column % 2 * 4) & 15;
+}
+
+void check_group_mxfp4(int64_t rows, int64_t blocks, std::mt19937& random, Checks& checks) {
+  const auto bytes = [&](int64_t count) {
+    std::vector<uint8_t> all(static_cast<size_t>(count));
+    for (uint8_t& byte : all) byte = static_cast<uint8_t>(random());
+    return all;
+  };
+  const std::vector<uint8_t> values = bytes(rows * blocks * block / 2), scales = bytes(rows * blocks);
+  std::vector<uint8_t> to = bytes(blocks * group_rows * block / 2), to_scales = bytes(blocks * group_rows);
+  packed_kernels().group_mxfp4(values.data(), scales.data(), blocks, rows, to.data(), to_scales.data());
+  int wrong = 0;
+  for (int64_t r = 0; r < group_rows; ++r) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      wrong += to_scales[b * group_rows + r] != (r < rows ? scales[r * blocks + b] : 0);
+      for (int64_t column = 0; column < block; ++column) {
+        const int64_t vector = b * 4 + column / 8, inner = column % 8;
+        const int found = to[(vector * group_rows + r) * 4 + inner % 4] >> (inner / 4 * 4) & 15;
+        wrong += found != (r < rows ? code_at(values.data() + r * blocks * block / 2, b * block + column) : 0);
+      }
+    }
+  }
+  checks.at_most(wrong, 0, at_size("group_mxfp4", rows, blocks));
+}
+
 void check_rows_times_vector(Element e, int64_t width, std::mt19937& random, Checks& checks) {
   constexpr int64_t rows = 9;
   const Values matrix = random_values(e, rows * width, random), x = random_values(element_float32, width, random);
@@ -57,6 +85,9 @@ void check_rows_times_vector(Element e, int64_t width, std::mt19937& random, Che
 void check_packed_kernels(Checks& checks) {
   std::mt19937 random(1);
   for (const int64_t blocks : {1, 2, 5}) check_products(blocks, random, checks);
+  for (int64_t blocks = 1; blocks <= 9; ++blocks) {
+    for (const int64_t rows : {1, 7, 15, 16}) check_group_mxfp4(rows, blocks, random, checks);
+  }
   for (const Element e : all_elements) {
     for (const int64_t width : {1, 7, 64, 67}) check_rows_times_vector(e, width, random, checks);
   }

@@ -68,7 +68,10 @@ struct ModelConfig {
   int64_t bos_token_id = -1;
   int64_t eos_token_id = -1;
   int64_t pad_token_id = -1;
+  std::vector<int64_t> more_eos_token_ids;  // what follows the first in a model folder's list of them; no setting
 
+  /// All tokens that end a text, the first of them eos_token_id; empty when there is none.
+  std::vector<int64_t> eos_token_ids() const;
   /// Window of a layer in tokens, 0 = full attention.
   int64_t window(int64_t layer) const;
   /// True where the layer has experts, false where it is dense.

@@ -81,6 +81,7 @@ class ChatSession {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<ChatTemplate> template_;
   Generator generator_;
+  std::vector<TokenId> text_ends_;
   std::string system_, effort_;
   std::vector<Entry> entries_;  // without the system message
   size_t first_ = 0;            // entries before it are left out

@@ -27,6 +27,9 @@ struct GenerateOptions {
   bool keep_special = false;  ///< show special tokens in the text
 };
 
+/// Tokens that end a text: the tokenizer's and those the model's configuration names.
+std::vector<TokenId> text_ends(const ModelConfig& config, const Tokenizer& tokenizer);
+
 struct GenerateResult {
   std::vector<TokenChoice> tokens;  ///< without the stop token; with the tokens of a stop text
   TokenId stop_token = -1;          ///< the stop token that ended the answer, or -1

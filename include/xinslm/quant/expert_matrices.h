@@ -11,10 +11,11 @@
 
 namespace xinslm {
 
-/// One MXFP4 matrix for each expert. On the processor it is brought into the layout of the products expert by expert,
-/// when it is first used: a model opens at once, and experts that no token chooses are never read. What a file's map
-/// holds of an expert is given back when it has been laid out. Other devices get the layout of checkpoints, all of it
-/// at once, and what a file's map held is given back then.
+/// One MXFP4 matrix for each expert. On the processor products read an expert as the file's map holds it until it has
+/// been used a few times, and then bring it into the layout of the products, in large pages: a model opens at once,
+/// and the first tokens do not wait for copies that may never pay. What a file's map holds of an expert is given back
+/// when it has been laid out. Other devices get the layout of checkpoints, all of it at once, and what a file's map
+/// held is given back then.
 class ExpertMatrices {
  public:
   /// @param source  [E, rows, in], any layout, any device
@@ -31,6 +32,9 @@ class ExpertMatrices {
   /// In layout rows16, where the device is the processor; only experts that are ready() hold their values.
   const Mxfp4Tensor& rows16() const { return *rows16_; }
   bool ready(int64_t expert) const { return ready_[static_cast<size_t>(expert)].load(std::memory_order_acquire); }
+  /// Whether an expert has been used so often that laying it out pays; false once it is ready().
+  bool due(int64_t expert) const;
+  void count_use(int64_t expert) { uses_[static_cast<size_t>(expert)].fetch_add(1, std::memory_order_relaxed); }
   /// Lays an expert out on all threads. May be called at the same time by several.
   void prepare(int64_t expert);
 
@@ -44,6 +48,7 @@ class ExpertMatrices {
   c10::intrusive_ptr<Mxfp4Tensor> source_, rows16_;
   int64_t groups_;  // of 16 rows, of one expert
   std::vector<std::atomic<bool>> ready_;
+  std::vector<std::atomic<int>> uses_;  // by which an expert becomes due
   std::mutex preparing_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/moe_kernels.h"
@@ -20,6 +21,41 @@ constexpr int64_t task_groups = 8;
 
 int64_t groups_of(int64_t rows) {
   return (rows + group_rows - 1) / group_rows;
+}
+
+/// A group of weight rows in layout rows16.
+struct GroupBuffer {
+  struct Free {
+    void operator()(uint8_t* memory) const { ::operator delete[](memory, alignment); }
+  };
+  static constexpr std::align_val_t alignment{64};  // a vector
+
+  int64_t blocks = 0;
+  std::unique_ptr<uint8_t[], Free> values, scales;
+};
+
+/// The calling thread's, for `blocks` blocks at least.
+GroupBuffer& group_buffer(int64_t blocks) {
+  thread_local GroupBuffer buffer;
+  if (buffer.blocks < blocks) {
+    const auto allocate = [](int64_t bytes) {
+      return static_cast<uint8_t*>(::operator new[](static_cast<size_t>(bytes), GroupBuffer::alignment));
+    };
+    buffer.values.reset(allocate(blocks * group_rows * block / 2));
+    buffer.scales.reset(allocate(blocks * group_rows));
+    buffer.blocks = blocks;
+  }
+  return buffer;
+}
+
+/// 16 rows of weights in layout rows16, times `count` rows of x.
+void multiply_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t blocks, const ActivationRows& x,
+                    int64_t count, float* out, int64_t out_stride) {
+  if (x.rounded && count >= TileKernels::least_rows) {
+    tile_kernels()->mxfp4(values, scales, blocks, x.rounded, count, out, out_stride);
+  } else {
+    packed_kernels().mxfp4(values, scales, blocks, x.quantized, count, out, out_stride);
+  }
 }
 
 /// All rows of x [N, in] in 8 bits.
@@ -88,13 +124,21 @@ void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, co
                     float* out, int64_t out_stride) {
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
-  const auto* values = weight.values().const_data_ptr<uint8_t>() + place * group_rows * block / 2;
-  const auto* scales = weight.scales().const_data_ptr<uint8_t>() + place * group_rows;
-  if (x.rounded && count >= TileKernels::least_rows) {
-    tile_kernels()->mxfp4(values, scales, blocks, x.rounded, count, out, out_stride);
-  } else {
-    packed_kernels().mxfp4(values, scales, blocks, x.quantized, count, out, out_stride);
-  }
+  multiply_mxfp4(weight.values().const_data_ptr<uint8_t>() + place * group_rows * block / 2,
+                 weight.scales().const_data_ptr<uint8_t>() + place * group_rows, blocks, x, count, out, out_stride);
+}
+
+void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group, const ActivationRows& x,
+                    int64_t count, float* out, int64_t out_stride) {
+  if (experts.ready(expert)) return multiply_group(experts.rows16(), expert, group, x, count, out, out_stride);
+  const Mxfp4Tensor& source = experts.source();
+  const int64_t rows = source.sizes()[1], blocks = source.sizes()[2] / block, first = group * group_rows;
+  const int64_t row = expert * rows + first;
+  GroupBuffer& buffer = group_buffer(blocks);
+  packed_kernels().group_mxfp4(source.values().const_data_ptr<uint8_t>() + row * blocks * block / 2,
+                               source.scales().const_data_ptr<uint8_t>() + row * blocks, blocks,
+                               std::min(group_rows, rows - first), buffer.values.get(), buffer.scales.get());
+  multiply_mxfp4(buffer.values.get(), buffer.scales.get(), blocks, x, count, out, out_stride);
 }
 
 void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const ActivationRows& x, int64_t count,
@@ -114,7 +158,7 @@ void gate_up_unit(const PackedExpertWeights& experts, int64_t expert, int64_t un
                   int64_t count, double swiglu_limit, float* scratch, float* act) {
   constexpr int64_t rows = 2 * unit_columns, groups = rows / group_rows;
   for (int64_t i = 0; i < groups; ++i) {
-    multiply_group(experts.gate_up->rows16(), expert, unit * groups + i, x, count, scratch + i * group_rows, rows);
+    multiply_group(*experts.gate_up, expert, unit * groups + i, x, count, scratch + i * group_rows, rows);
   }
   const float* bias = floats_or_null(experts.gate_up_bias);
   if (bias) bias += expert * experts.gate_up_bias.size(1) + unit * rows;
@@ -135,8 +179,10 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
   for (int64_t expert = 0; expert < count; ++expert) {
     if (sorted.begin[expert + 1] == sorted.begin[expert]) continue;
     used.push_back(expert);
-    experts.gate_up->prepare(expert);
-    experts.down->prepare(expert);
+    for (ExpertMatrices* matrices : {experts.gate_up.get(), experts.down.get()}) {
+      if (matrices->due(expert)) matrices->prepare(expert);
+      matrices->count_use(expert);
+    }
   }
 
   const int64_t units = width / unit_columns;
@@ -156,7 +202,7 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
     const int64_t expert = used[static_cast<size_t>(task / tasks)], begin = task % tasks * task_groups;
     const int64_t first = sorted.begin[expert], n = sorted.begin[expert + 1] - first;
     for (int64_t group = begin; group < std::min(groups, begin + task_groups); ++group) {
-      multiply_group(experts.down->rows16(), expert, group, act.rows(first), n,
+      multiply_group(*experts.down, expert, group, act.rows(first), n,
                      to + first * groups * group_rows + group * group_rows, groups * group_rows);
     }
   });

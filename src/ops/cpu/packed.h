@@ -45,6 +45,10 @@ void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, co
 void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const ActivationRows& x, int64_t count,
                     float* out, int64_t out_stride);
 
+/// The same of an expert, in whichever form it is there.
+void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group, const ActivationRows& x,
+                    int64_t count, float* out, int64_t out_stride);
+
 /// Columns of activations that two groups of gate_up rows... give: one block.
 inline constexpr int64_t unit_columns = 32;
 

@@ -30,6 +30,15 @@ struct PackedKernels {
   void (*mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,
                 float* out, int64_t out_stride);
 
+  /// Up to 16 rows of MXFP4 weights as checkpoints store them become a group of layout rows16; rows that are not there
+  /// become zeros of scale 0.
+  /// @param values     [rows, blocks, 16], aligned as they come
+  /// @param scales     [rows, blocks]
+  /// @param to         [blocks, 4, 16, 4]
+  /// @param to_scales  [blocks, 16]
+  void (*group_mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to,
+                      uint8_t* to_scales);
+
   /// @param values  [blocks, 8, 16, 4] bytes, each 128 more than the weight's code
   /// @param scales  [blocks, 16]
   void (*q8)(const uint8_t* values, const float* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,

@@ -68,10 +68,12 @@ TEST_F(ReadModelConfig, YarnWithoutTheWordTruncateRoundsAsTransformersDoes) {
   EXPECT_TRUE(read(json).rope.truncate);
 }
 
-TEST_F(ReadModelConfig, TakesTheFirstOfSeveralEndTokens) {
+TEST_F(ReadModelConfig, TakesAllOfSeveralEndTokens) {
   Json json = Json::parse(gpt_oss_20b);
   json["eos_token_id"] = {200012, 200002};
-  EXPECT_EQ(read(json).eos_token_id, 200012);
+  EXPECT_EQ(read(json).eos_token_ids(), (std::vector<int64_t>{200012, 200002}));
+  EXPECT_TRUE(contains(problem([](Json& j) { j["eos_token_id"] = {200012, 999999}; }), "eos_token_id is 999999"));
+  EXPECT_TRUE(contains(problem([](Json& j) { j["bos_token_id"] = {1, 2}; }), "expected one token id"));
 }
 
 TEST_F(ReadModelConfig, RefusesWhatItCannotHonour) {
@@ -114,6 +116,7 @@ std::string written(const std::filesystem::path& folder, const ModelConfig& conf
 TEST_F(ModelConfigFile, ExactGptOssIsSaidToBeAndReadsBack) {
   ModelConfig config;
   config.eos_token_id = 5;
+  config.more_eos_token_ids = {7, 6};
   config.elastic_top_k = true;  // how it was trained, not what it computes
   const std::string first = written(folder_, config);
   EXPECT_TRUE(contains(first, R"("model_type":"gpt_oss")")) << first;

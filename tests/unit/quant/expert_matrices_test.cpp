@@ -37,6 +37,16 @@ TEST(ExpertMatrices, LayOutEachExpertAsRepackingDoes) {
   EXPECT_TRUE(at::equal(matrices.source().dequantize(at::kFloat), whole->dequantize(at::kFloat)));
 }
 
+TEST(ExpertMatrices, AreDueAfterAFewUsesUntilTheyAreReady) {
+  ExpertMatrices matrices(random_matrices(2, 16, 32));
+  EXPECT_FALSE(matrices.due(1));
+  for (int use = 0; use < 100; ++use) matrices.count_use(1);
+  EXPECT_TRUE(matrices.due(1));
+  EXPECT_FALSE(matrices.due(0));
+  matrices.prepare(1);
+  EXPECT_FALSE(matrices.due(1));
+}
+
 TEST(ExpertMatrices, TakeWhatIsLaidOutAlreadyAsItIs) {
   ExpertMatrices matrices(random_matrices(2, 16, 32)->repack(PackedLayout::rows16));
   EXPECT_TRUE(matrices.ready(0));

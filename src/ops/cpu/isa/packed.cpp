@@ -195,6 +195,59 @@ void multiply(const uint8_t* values, const typename Weights::Scale* scales, int6
   }
 }
 
+/// Eight codes in the order of columns to columns 0 to 3 in the low halves of the bytes and 4 to 7 in the high ones.
+XINSLM_INLINE WordVec split_columns(WordVec word) {
+  const auto spread = [](WordVec codes) __attribute__((always_inline)) {
+    codes = (codes | codes << 8) & 0x00ff00ff;
+    return (codes | codes << 4) & 0x0f0f0f0f;
+  };
+  return spread(word & 0xffff) | spread(word >> 16) << 4;
+}
+
+/// `count` words of one row, the rest zero.
+XINSLM_INLINE WordVec load_words(const uint8_t* from, int64_t count) {
+  WordVec words = {};
+  if (count == lanes) {
+    __builtin_memcpy(&words, from, sizeof words);
+  } else {
+    uint32_t part[lanes] = {};
+    __builtin_memcpy(part, from, static_cast<size_t>(count) * sizeof(uint32_t));
+    __builtin_memcpy(&words, part, sizeof words);
+  }
+  return words;
+}
+
+/// Scales [rows, blocks] to [blocks, 16].
+void group_scales(const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to) {
+  for (int64_t r = 0; r < group_rows; ++r) {
+    for (int64_t b = 0; b < blocks; ++b) to[b * group_rows + r] = r < rows ? scales[r * blocks + b] : uint8_t{0};
+  }
+}
+
+void group_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to,
+                 uint8_t* to_scales) {
+  constexpr int64_t words_of_block = 4, word_bytes = sizeof(uint32_t);
+  const int64_t words = blocks * words_of_block;
+  for (int64_t word = 0; word < words; word += lanes) {
+    const int64_t count = smaller<int64_t>(lanes, words - word);
+    for (int64_t first = 0; first < group_rows; first += lanes) {
+      WordVec square[lanes];
+      XINSLM_UNROLL_16
+      for (int r = 0; r < lanes; ++r) {
+        const uint8_t* from = values + ((first + r) * words + word) * word_bytes;
+        square[r] = first + r < rows ? split_columns(load_words(from, count)) : WordVec{};
+      }
+      transpose(square);
+      uint8_t* target = to + (word * group_rows + first) * word_bytes;
+      XINSLM_UNROLL_16
+      for (int i = 0; i < lanes; ++i) {
+        if (i < count) __builtin_memcpy(target + i * vector_bytes, &square[i], sizeof square[i]);
+      }
+    }
+  }
+  group_scales(scales, blocks, rows, to_scales);
+}
+
 /// Row after row, so that memory is read in one stream; several sums, so that additions do not wait for each other.
 template <class T>
 void rows_times_vector(const void* matrix, int64_t width, int64_t rows, const float* x, float* out) {
@@ -215,6 +268,11 @@ void rows_times_vector(const void* matrix, int64_t width, int64_t rows, const fl
 }  // namespace
 
 const PackedKernels packed_kernels = {
-    quantize, multiply<Mxfp4Weights>, multiply<Q8Weights>, {rows_times_vector<float>, rows_times_vector<Bfloat16>}};
+    quantize,
+    multiply<Mxfp4Weights>,
+    group_mxfp4,
+    multiply<Q8Weights>,
+    {rows_times_vector<float>, rows_times_vector<Bfloat16>},
+};
 
 }  // namespace xinslm::XINSLM_ISA

@@ -6,8 +6,6 @@
 #include <immintrin.h>
 #endif
 
-#define XINSLM_UNROLL_16 _Pragma("GCC unroll 16")
-
 namespace xinslm::XINSLM_ISA {
 
 typedef uint8_t ByteVec __attribute__((vector_size(4 * lanes)));

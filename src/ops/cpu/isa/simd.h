@@ -12,6 +12,7 @@
 #else
 #define XINSLM_UNROLL _Pragma("GCC unroll 8")
 #endif
+#define XINSLM_UNROLL_16 _Pragma("GCC unroll 16")
 
 namespace xinslm::XINSLM_ISA {
 
@@ -111,6 +112,30 @@ XINSLM_INLINE void store(float* p, Vec v) {
 XINSLM_INLINE void store(Bfloat16* p, Vec v) {
   const HalfVec h = round_to_bfloat16(v);
   __builtin_memcpy(p, &h, sizeof h);
+}
+
+/// square[i][j] becomes square[j][i]: each pass interleaves the first half of the rows with the second.
+XINSLM_INLINE void transpose(WordVec (&square)[lanes]) {
+  XINSLM_UNROLL
+  for (int pass = 1; pass < lanes; pass *= 2) {
+    WordVec next[lanes];
+    XINSLM_UNROLL
+    for (int i = 0; i < lanes / 2; ++i) {
+      const WordVec a = square[i], b = square[i + lanes / 2];
+#if defined(__AVX512F__)
+      next[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif defined(__AVX2__)
+      next[2 * i] = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+      next[2 * i + 1] = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+      next[2 * i] = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+      next[2 * i + 1] = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+    }
+    XINSLM_UNROLL_16
+    for (int i = 0; i < lanes; ++i) square[i] = next[i];
+  }
 }
 
 /// `lanes` bytes, signed or not, as numbers; spelt out where compilers would take the conversion apart.
