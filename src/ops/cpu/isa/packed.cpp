@@ -211,7 +211,7 @@ XINSLM_INLINE WordVec load_words(const uint8_t* from, int64_t count) {
     __builtin_memcpy(&words, from, sizeof words);
   } else {
     uint32_t part[lanes] = {};
-    __builtin_memcpy(part, from, static_cast<size_t>(count) * sizeof(uint32_t));
+    __builtin_memcpy(part, from, count * 4);
     __builtin_memcpy(&words, part, sizeof words);
   }
   return words;
