@@ -47,6 +47,16 @@ int64_t number_in(const std::string& path, int64_t fallback) {
   return in >> value ? value : fallback;
 }
 
+/// The number that follows a word in a file, or the fallback.
+int64_t number_after(const std::string& path, const std::string& word, int64_t fallback) {
+  std::ifstream in(path);
+  for (std::string found; in >> found;) {
+    int64_t value;
+    if (found == word && in >> value) return value;
+  }
+  return fallback;
+}
+
 /// Cores behind the processors we may run on: siblings of one core count once.
 int affinity_cores() {
   cpu_set_t allowed;
@@ -120,6 +130,16 @@ int64_t total_memory() {
 #else
   const int64_t physical = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   return std::min(physical, number_in("/sys/fs/cgroup/memory.max", physical));
+#endif
+}
+
+int64_t available_memory() {
+#ifdef __APPLE__
+  return total_memory() - peak_memory();
+#else
+  const int64_t total = total_memory();
+  const int64_t machine = number_after("/proc/meminfo", "MemAvailable:", total / 1024) * 1024;
+  return std::min(machine, total - number_after("/sys/fs/cgroup/memory.stat", "anon", 0));
 #endif
 }
 

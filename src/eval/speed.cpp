@@ -35,7 +35,17 @@ void check(const Transformer& model, const SpeedOptions& options) {
   if (options.repetitions < 1) usage_error("repetitions is ", options.repetitions, "; it must be at least 1");
 }
 
-/// What lies in memory of the matrices that tokens read; experts that none has chosen yet do not.
+/// The state that use leads to: experts laid out (quant/expert_matrices.h), before anything is timed.
+void lay_out_experts(const Transformer& model) {
+  if (!model.device().is_cpu()) return;
+  for (const LayerWeights& layer : model.weights().layers) {
+    for (const auto& experts : {layer.gate_up_packed, layer.down_packed}) {
+      if (experts) experts->lay_out();
+    }
+  }
+}
+
+/// What lies in memory of the matrices that tokens read.
 std::vector<at::Tensor> large_weights(const Transformer& model) {
   std::vector<at::Tensor> weights;
   const auto add = [&](const at::Tensor& weight) {
@@ -45,9 +55,7 @@ std::vector<at::Tensor> large_weights(const Transformer& model) {
     add(matrix.packed ? matrix.packed->values() : matrix.weight);
   };
   const auto add_experts = [&](const std::shared_ptr<ExpertMatrices>& experts) {
-    for (int64_t expert = 0; experts && expert < experts->sizes()[0]; ++expert) {
-      if (experts->ready(expert)) weights.push_back(experts->rows16().values()[expert]);
-    }
+    if (experts && experts->laid_out()) add(experts->rows16().values());
   };
   add_projection(model.head());
   for (const LayerWeights& layer : model.weights().layers) {
@@ -130,6 +138,7 @@ class SpeedTest {
 SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress) {
   const at::NoGradGuard no_gradients;
   check(model, options);
+  lay_out_experts(model);
   SpeedTest test(model, options);
   std::vector<double> prompt, generate;
   SpeedResult result;

@@ -110,6 +110,8 @@ const at::Tensor& Decoder::step(int64_t token, KvCache& cache, int64_t num_exper
   for (size_t layer = 0; layer < state.layers.size(); ++layer) {
     state.layers[layer].place = cache.extend(static_cast<int64_t>(layer));
   }
+  // All layers' experts become due with the same token; one of them at a time, so that no token waits long.
+  std::ranges::any_of(state.layers, &DecoderLayer::lay_out_if_due);
   run_team(state.threads, [&](TeamMember& member) {
     for (size_t layer = 0; layer < state.layers.size(); ++layer) {
       const DecoderLayer* next = layer + 1 < state.layers.size() ? &state.layers[layer + 1] : nullptr;

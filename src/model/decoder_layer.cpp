@@ -146,6 +146,10 @@ DecoderLayer::DecoderLayer(const Transformer& model, int64_t layer)
   packed_ = {weights_.gate_up_packed, weights_.gate_up.bias, weights_.down_packed, weights_.down.bias};
 }
 
+bool DecoderLayer::lay_out_if_due() const {
+  return packed_.gate_up && (packed_.gate_up->lay_out_if_due() || packed_.down->lay_out_if_due());
+}
+
 void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch, const DecoderLayer* next) const {
   project(member, scratch);
   if (!goes_by_heads(member)) member.wait_for_all();
@@ -301,7 +305,6 @@ void DecoderLayer::expert_mlp(TeamMember& member, DecodeScratch& scratch) const 
   decode_project(weights_.router, own.normed, 0, config_.num_experts, own.router_logits.data());
   choose_experts(scratch, own);
   if (packed_.gate_up) {
-    lay_out_experts(member, own);
     packed_gate_up(member, scratch);
     member.wait_for_all(down_weights(member, own.chosen[0]));
     packed_down(member, scratch);
@@ -357,28 +360,6 @@ void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const 
   });
 }
 
-/// Those that are due. All members see the same, since none is declared ready before all have arrived, and uses are
-/// counted after that.
-void DecoderLayer::lay_out_experts(TeamMember& member, const DecodeScratch::Own& own) const {
-  bool any = false;
-  for (size_t j = 0; j < own.weights.size(); ++j) {
-    for (ExpertMatrices* matrices : {packed_.gate_up.get(), packed_.down.get()}) {
-      if (!matrices->due(own.chosen[j])) continue;
-      const auto groups = member.share(matrices->groups());
-      matrices->lay_out(own.chosen[j], groups.begin, groups.end);
-      any = true;
-    }
-  }
-  if (!any) return;
-  member.wait_for_all();
-  if (member.number() != 0) return;
-  for (size_t j = 0; j < own.weights.size(); ++j) {
-    for (ExpertMatrices* matrices : {packed_.gate_up.get(), packed_.down.get()}) {
-      if (matrices->due(own.chosen[j])) matrices->set_ready(own.chosen[j]);
-    }
-  }
-}
-
 void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) const {
   DecodeScratch::Own& own = scratch.own(member.number());
   const int64_t units = config_.intermediate_size / cpu::unit_columns;
@@ -393,7 +374,7 @@ void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) co
 }
 
 Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) const {
-  if (!packed_.down->ready(expert)) return {};
+  if (!packed_.down->laid_out()) return {};
   const auto outer = decode_pieces(member, config_.hidden_size);
   const at::Tensor& values = packed_.down->rows16().values();  // [E, groups, G, 256]
   const int64_t group_bytes = values.size(2) * values.size(3);
@@ -402,7 +383,6 @@ Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) co
 }
 
 void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const {
-  const DecodeScratch::Own& own = scratch.own(member.number());
   const auto outer = decode_pieces(member, config_.hidden_size);
   add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
     for (int64_t first = outer.begin; first < outer.end; first += piece) {
@@ -411,10 +391,8 @@ void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const
     }
   });
   if (member.number() != 0) return;
-  for (size_t j = 0; j < own.weights.size(); ++j) {
-    packed_.gate_up->count_use(own.chosen[j]);
-    packed_.down->count_use(own.chosen[j]);
-  }
+  packed_.gate_up->count_uses(scratch.experts);
+  packed_.down->count_uses(scratch.experts);
 }
 
 }  // namespace xinslm

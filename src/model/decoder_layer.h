@@ -74,6 +74,9 @@ class DecoderLayer {
   /// @param next  the layer after it, or null
   void run(TeamMember& member, DecodeScratch& scratch, const DecoderLayer* next) const;
 
+  /// Lays packed experts out when that pays (quant/expert_matrices.h), on all threads. @return whether it was done now
+  bool lay_out_if_due() const;
+
   KvCache::Place place;  ///< where the token's key and value go
 
  private:
@@ -89,7 +92,6 @@ class DecoderLayer {
   void expert_mlp(TeamMember& member, DecodeScratch& scratch) const;
   void float_gate_up(TeamMember& member, DecodeScratch& scratch) const;
   void float_down(TeamMember& member, DecodeScratch& scratch) const;
-  void lay_out_experts(TeamMember& member, const DecodeScratch::Own& own) const;
   void packed_gate_up(TeamMember& member, DecodeScratch& scratch) const;
   void packed_down(TeamMember& member, DecodeScratch& scratch) const;
   template <class Columns>

@@ -1,25 +1,24 @@
 #include "xinslm/quant/expert_matrices.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
-#include <algorithm>
-#include <utility>
 
 #include "quant/mxfp4_layout.h"
-#include "quant/rows16.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/machine.h"
 #include "xinslm/core/mapped_tensor.h"
 
 namespace xinslm {
 namespace {
 
-/// Laying an expert out reads it, has the system clear as much memory, and writes it: about three products of one row,
-/// of which each later one takes some two thirds of the time that it takes from a map of small pages.
-constexpr int uses_before_layout = 4;
+/// Uses of an average expert. Laying experts out reads and writes them and has the system clear as much memory, which
+/// takes as long as what that many products lose by reading them from a map (docs/performance.md).
+constexpr int64_t uses_before_layout = 6;
 
 /// Checked where it lies: devices differ in what they can do with bytes.
 c10::intrusive_ptr<Mxfp4Tensor> checked(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device) {
+  if (source->sizes().size() != 3) {
+    data_error("tensor ", source->name(), " is ", at::IntArrayRef(source->sizes()), ", expected [experts, rows, in]");
+  }
   if (source->layout() != PackedLayout::rows16) reject_nan_scales(*source);
   return device.is_cpu() ? source->to(device) : source->for_products(device);
 }
@@ -27,38 +26,26 @@ c10::intrusive_ptr<Mxfp4Tensor> checked(const c10::intrusive_ptr<Mxfp4Tensor>& s
 }  // namespace
 
 ExpertMatrices::ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device)
-    : source_(checked(source, device)),
-      groups_(sizes().size() == 3 ? row_groups(sizes()[1]) : 0),
-      ready_(sizes().size() == 3 ? static_cast<size_t>(sizes()[0]) : 0),
-      uses_(ready_.size()) {
-  if (sizes().size() != 3) {
-    data_error("tensor ", source_->name(), " is ", at::IntArrayRef(sizes()), ", expected [experts, rows, in]");
-  }
-  const bool ready = source_->layout() == PackedLayout::rows16;
-  if (device.is_cpu()) rows16_ = ready ? source_ : empty_rows16(*source_);
-  for (auto& one : ready_) one = ready;
+    : source_(checked(source, device)) {
+  if (!device.is_cpu() || source_->layout() != PackedLayout::rows16) return;
+  rows16_ = source_;
+  laid_out_ = true;
 }
 
-bool ExpertMatrices::due(int64_t expert) const {
-  return !ready(expert) && uses_[static_cast<size_t>(expert)].load(std::memory_order_relaxed) >= uses_before_layout;
+bool ExpertMatrices::lay_out_if_due() {
+  if (laid_out() || uses_.load(std::memory_order_relaxed) < uses_before_layout * sizes()[0]) return false;
+  if (available_memory() < 2 * bytes()) return false;
+  lay_out();
+  return true;
 }
 
-void ExpertMatrices::prepare(int64_t expert) {
-  const std::lock_guard lock(preparing_);
-  if (ready(expert)) return;
-  at::parallel_for(0, groups_, std::max<int64_t>(1, groups_ / at::get_num_threads()),
-                   [&](int64_t begin, int64_t end) { lay_out(expert, begin, end); });
-  set_ready(expert);
-}
-
-void ExpertMatrices::lay_out(int64_t expert, int64_t begin, int64_t end) {
-  if (begin < end) lay_out_groups(*source_, *rows16_, expert, begin, end);
-}
-
-void ExpertMatrices::set_ready(int64_t expert) {
-  ready_[static_cast<size_t>(expert)].store(true, std::memory_order_release);
-  forget_pages(source_->values()[expert]);
-  forget_pages(source_->scales()[expert]);
+void ExpertMatrices::lay_out() {
+  const std::lock_guard lock(laying_out_);
+  if (laid_out()) return;
+  rows16_ = source_->repack(PackedLayout::rows16);
+  laid_out_.store(true, std::memory_order_release);
+  forget_pages(source_->values());
+  forget_pages(source_->scales());
 }
 
 }  // namespace xinslm

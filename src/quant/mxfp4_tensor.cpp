@@ -68,22 +68,6 @@ void reject_nan_scales(const Mxfp4Tensor& tensor) {
              " is 255, which makes the block NaN; is the file damaged?");
 }
 
-c10::intrusive_ptr<Mxfp4Tensor> empty_rows16(const Mxfp4Tensor& tensor) {
-  const PackedParts from{tensor.name(), tensor.layout(), tensor.sizes(), tensor.values(), tensor.scales()};
-  return c10::make_intrusive<Mxfp4Tensor>(
-      empty_parts(from, PackedLayout::rows16, form_of(PackedLayout::rows16, tensor.sizes())));
-}
-
-void lay_out_groups(const Mxfp4Tensor& from, const Mxfp4Tensor& to, int64_t matrix, int64_t begin, int64_t end) {
-  const int64_t in = from.sizes()[2], first = begin * lanes, rows = std::min(end * lanes, from.sizes()[1]) - first;
-  at::Tensor values = to.values()[matrix].narrow(0, begin, end - begin);
-  at::Tensor scales = to.scales()[matrix].narrow(0, begin, end - begin);
-  const at::Tensor old_values = from.values()[matrix].narrow(0, first, rows);
-  const at::Tensor old_scales = from.scales()[matrix].narrow(0, first, rows);
-  rows_to_lanes<uint32_t, uint32_t>(old_values, values, {rows, in}, in / word_columns, 0, split_columns);
-  rows_to_lanes<uint8_t, uint8_t>(old_scales, scales, {rows, in}, in / quant_block, 0, std::identity());
-}
-
 Mxfp4Tensor::Mxfp4Tensor(PackedParts parts) : PackedTensor(checked(std::move(parts))) {}
 
 c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::from_checkpoint(const at::Tensor& blocks, const at::Tensor& scales,

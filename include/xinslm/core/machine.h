@@ -21,6 +21,10 @@ int available_cores();
 /// Memory of the machine in bytes, or of the control group when that is less.
 int64_t total_memory();
 
+/// Bytes of it that could be had now, what files' maps and caches hold counted as free; on a Mac all but what this
+/// process has taken at its peak.
+int64_t available_memory();
+
 /// Largest resident set of this process so far, in bytes.
 int64_t peak_memory();
 

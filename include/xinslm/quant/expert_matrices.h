@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -11,11 +10,11 @@
 
 namespace xinslm {
 
-/// One MXFP4 matrix for each expert. On the processor products read an expert as the file's map holds it until it has
-/// been used a few times, and then bring it into the layout of the products, in large pages: a model opens at once,
-/// and the first tokens do not wait for copies that may never pay. What a file's map holds of an expert is given back
-/// when it has been laid out. Other devices get the layout of checkpoints, all of it at once, and what a file's map
-/// held is given back then.
+/// One MXFP4 matrix for each expert. On the processor products first read them as the file's map holds them, and once
+/// they have been used often they are brought into the layout of the products, in large pages, which twice as many
+/// tokens a second can be generated from: so a model opens at once, the first tokens do not wait for a copy that may
+/// never pay, and experts that no token chooses are not read before it does. What a file's map held is given back then.
+/// Other devices get the layout of checkpoints at once.
 class ExpertMatrices {
  public:
   /// @param source  [E, rows, in], any layout, any device
@@ -29,27 +28,24 @@ class ExpertMatrices {
   /// The exact values, on the device: for products of other devices than the processor, and for gradients.
   const Mxfp4Tensor& source() const { return *source_; }
 
-  /// In layout rows16, where the device is the processor; only experts that are ready() hold their values.
+  /// Whether they are laid out, which they stay.
+  bool laid_out() const { return laid_out_.load(std::memory_order_acquire); }
+  /// In layout rows16, once they are laid_out().
   const Mxfp4Tensor& rows16() const { return *rows16_; }
-  bool ready(int64_t expert) const { return ready_[static_cast<size_t>(expert)].load(std::memory_order_acquire); }
-  /// Whether an expert has been used so often that laying it out pays; false once it is ready().
-  bool due(int64_t expert) const;
-  void count_use(int64_t expert) { uses_[static_cast<size_t>(expert)].fetch_add(1, std::memory_order_relaxed); }
-  /// Lays an expert out on all threads. May be called at the same time by several.
-  void prepare(int64_t expert);
 
-  /// The same by hand, for threads that work as a team: groups [begin, end) of groups() each, then, when all are
-  /// through, set_ready() by one of them.
-  int64_t groups() const { return groups_; }
-  void lay_out(int64_t expert, int64_t begin, int64_t end);
-  void set_ready(int64_t expert);
+  /// Notes that products with `experts` of them were computed.
+  void count_uses(int64_t experts) { uses_.fetch_add(experts, std::memory_order_relaxed); }
+  /// Lays them out, on all threads, when they have been used so often that it pays and the machine has the memory.
+  /// May be called at the same time by several. @return whether that was done now
+  bool lay_out_if_due();
+  /// Lays them out in any case.
+  void lay_out();
 
  private:
   c10::intrusive_ptr<Mxfp4Tensor> source_, rows16_;
-  int64_t groups_;  // of 16 rows, of one expert
-  std::vector<std::atomic<bool>> ready_;
-  std::vector<std::atomic<int>> uses_;  // by which an expert becomes due
-  std::mutex preparing_;
+  std::atomic<bool> laid_out_ = false;
+  std::atomic<int64_t> uses_ = 0;
+  std::mutex laying_out_;
 };
 
 }  // namespace xinslm

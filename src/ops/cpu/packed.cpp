@@ -130,7 +130,7 @@ void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, co
 
 void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group, const ActivationRows& x,
                     int64_t count, float* out, int64_t out_stride) {
-  if (experts.ready(expert)) return multiply_group(experts.rows16(), expert, group, x, count, out, out_stride);
+  if (experts.laid_out()) return multiply_group(experts.rows16(), expert, group, x, count, out, out_stride);
   const Mxfp4Tensor& source = experts.source();
   const int64_t rows = source.sizes()[1], blocks = source.sizes()[2] / block, first = group * group_rows;
   const int64_t row = expert * rows + first;
@@ -177,12 +177,11 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
   });
   std::vector<int64_t> used;
   for (int64_t expert = 0; expert < count; ++expert) {
-    if (sorted.begin[expert + 1] == sorted.begin[expert]) continue;
-    used.push_back(expert);
-    for (ExpertMatrices* matrices : {experts.gate_up.get(), experts.down.get()}) {
-      if (matrices->due(expert)) matrices->prepare(expert);
-      matrices->count_use(expert);
-    }
+    if (sorted.begin[expert + 1] > sorted.begin[expert]) used.push_back(expert);
+  }
+  for (ExpertMatrices* matrices : {experts.gate_up.get(), experts.down.get()}) {
+    matrices->lay_out_if_due();
+    matrices->count_uses(static_cast<int64_t>(used.size()));
   }
 
   const int64_t units = width / unit_columns;

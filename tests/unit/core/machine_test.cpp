@@ -23,6 +23,8 @@ TEST(Machine, IsDescribed) {
   EXPECT_FALSE(system_name().empty());
   EXPECT_GE(available_cores(), 1);
   EXPECT_GT(total_memory(), int64_t{1} << 28);
+  EXPECT_GT(available_memory(), 0);
+  EXPECT_LE(available_memory(), total_memory());
 }
 
 TEST(LibTorch, IsFoundWhereItWasLoadedFrom) {

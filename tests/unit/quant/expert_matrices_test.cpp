@@ -16,41 +16,24 @@ c10::intrusive_ptr<Mxfp4Tensor> random_matrices(int64_t experts, int64_t rows, i
   return Mxfp4Tensor::from_checkpoint(blocks, scales, "experts.weight");
 }
 
-TEST(ExpertMatrices, LayOutEachExpertAsRepackingDoes) {
+TEST(ExpertMatrices, AreLaidOutAfterAFewUses) {
   const auto source = random_matrices(3, 35, 96);
   const auto whole = source->repack(PackedLayout::rows16);
   ExpertMatrices matrices(source);
-  EXPECT_EQ(matrices.groups(), 3);
-  for (const int64_t expert : {2, 0}) {
-    EXPECT_FALSE(matrices.ready(expert));
-    matrices.prepare(expert);
-    EXPECT_TRUE(matrices.ready(expert));
-    EXPECT_TRUE(at::equal(matrices.rows16().values()[expert], whole->values()[expert]));
-    EXPECT_TRUE(at::equal(matrices.rows16().scales()[expert], whole->scales()[expert]));
-  }
-  EXPECT_FALSE(matrices.ready(1));
-  matrices.lay_out(1, 0, 1);
-  matrices.lay_out(1, 1, 1);  // a thread's share may be empty
-  matrices.lay_out(1, 1, 3);
-  matrices.set_ready(1);
+  EXPECT_FALSE(matrices.lay_out_if_due());
+  EXPECT_FALSE(matrices.laid_out());
+  matrices.count_uses(3 * 100);
+  EXPECT_TRUE(matrices.lay_out_if_due());
+  EXPECT_TRUE(matrices.laid_out());
+  EXPECT_FALSE(matrices.lay_out_if_due());
   EXPECT_TRUE(at::equal(matrices.rows16().values(), whole->values()));
+  EXPECT_TRUE(at::equal(matrices.rows16().scales(), whole->scales()));
   EXPECT_TRUE(at::equal(matrices.source().dequantize(at::kFloat), whole->dequantize(at::kFloat)));
-}
-
-TEST(ExpertMatrices, AreDueAfterAFewUsesUntilTheyAreReady) {
-  ExpertMatrices matrices(random_matrices(2, 16, 32));
-  EXPECT_FALSE(matrices.due(1));
-  for (int use = 0; use < 100; ++use) matrices.count_use(1);
-  EXPECT_TRUE(matrices.due(1));
-  EXPECT_FALSE(matrices.due(0));
-  matrices.prepare(1);
-  EXPECT_FALSE(matrices.due(1));
 }
 
 TEST(ExpertMatrices, TakeWhatIsLaidOutAlreadyAsItIs) {
   ExpertMatrices matrices(random_matrices(2, 16, 32)->repack(PackedLayout::rows16));
-  EXPECT_TRUE(matrices.ready(0));
-  EXPECT_TRUE(matrices.ready(1));
+  EXPECT_TRUE(matrices.laid_out());
 }
 
 TEST(ExpertMatrices, RejectNanScalesAndOtherShapes) {

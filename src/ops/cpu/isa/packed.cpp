@@ -217,10 +217,32 @@ XINSLM_INLINE WordVec load_words(const uint8_t* from, int64_t count) {
   return words;
 }
 
-/// Scales [rows, blocks] to [blocks, 16].
+/// Scales [rows, blocks] to [blocks, 16], by squares of 4 by 4 bytes.
 void group_scales(const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to) {
-  for (int64_t r = 0; r < group_rows; ++r) {
-    for (int64_t b = 0; b < blocks; ++b) to[b * group_rows + r] = r < rows ? scales[r * blocks + b] : uint8_t{0};
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
+  typedef uint32_t Words __attribute__((vector_size(16)));
+  int64_t b = 0;
+  for (; b + 4 <= blocks; b += 4) {
+    Words quads[4];  // of four rows each: column after column
+    for (int q = 0; q < 4; ++q) {
+      Words words = {};
+      for (int i = 0; i < 4; ++i) {
+        const int r = 4 * q + i;
+        uint32_t word = 0;
+        if (r < rows) __builtin_memcpy(&word, scales + r * blocks + b, sizeof word);
+        words[i] = word;
+      }
+      const Bytes rowwise = bits_as<Bytes>(words);
+      quads[q] = bits_as<Words>(
+          __builtin_shufflevector(rowwise, rowwise, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    }
+    for (int column = 0; column < 4; ++column) {
+      const Words all = {quads[0][column], quads[1][column], quads[2][column], quads[3][column]};
+      __builtin_memcpy(to + (b + column) * group_rows, &all, sizeof all);
+    }
+  }
+  for (; b < blocks; ++b) {
+    for (int64_t r = 0; r < group_rows; ++r) to[b * group_rows + r] = r < rows ? scales[r * blocks + b] : uint8_t{0};
   }
 }
 
@@ -235,6 +257,7 @@ void group_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t blocks, i
       XINSLM_UNROLL_16
       for (int r = 0; r < lanes; ++r) {
         const uint8_t* from = values + ((first + r) * words + word) * word_bytes;
+        __builtin_prefetch(from + group_rows * words * word_bytes);  // 16 rows are too many streams to be foreseen
         square[r] = first + r < rows ? split_columns(load_words(from, count)) : WordVec{};
       }
       transpose(square);
