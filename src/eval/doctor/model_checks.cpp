@@ -47,7 +47,7 @@ class ModelChecks {
 
   std::vector<Check> against(const ModelRun& expected) && {
     try {
-      compare(run_model(place_, type_), expected);
+      compare(run_model(place_, type_, expected.trained), expected);
     } catch (const std::exception& problem) {
       Check& failed = add("small model", "", 0, 0);
       failed.problem = problem_text(problem);

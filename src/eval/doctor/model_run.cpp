@@ -147,7 +147,7 @@ at::Tensor logits_of_a_text(const Transformer& model) {
 
 }  // namespace
 
-ModelRun run_model(const Place& place, at::ScalarType type) {
+ModelRun run_model(const Place& place, at::ScalarType type, const NamedTensors& trained) {
   const StayAt stay(place);
   const Transformer masters(small_config(), place.device, at::kFloat, /*seed=*/1);
   ModelRun run;
@@ -156,7 +156,12 @@ ModelRun run_model(const Place& place, at::ScalarType type) {
   run.exact_logits = logits_of_a_text(dequantized(packed, at::kFloat));
   const Transformer model = computing_model(masters, type);
   train(masters, model, run);
-  generate(model, run);
+  for (const auto& [name, master] : masters.parameters()) {
+    run.trained.emplace_back(name, master.detach().to(at::kCPU).clone());
+  }
+  Transformer same(masters.config(), place.device, type);
+  for (const auto& [name, value] : trained.empty() ? run.trained : trained) same.set_parameter(name, value);
+  generate(same, run);
   return run;
 }
 
