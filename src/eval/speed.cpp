@@ -35,9 +35,11 @@ void check(const Transformer& model, const SpeedOptions& options) {
   if (options.repetitions < 1) usage_error("repetitions is ", options.repetitions, "; it must be at least 1");
 }
 
-/// The state that use leads to: experts laid out (quant/expert_matrices.h), before anything is timed.
-void lay_out_experts(const Transformer& model) {
+/// The state that use leads to, before anything is timed: weights copied out of the file's map.
+void settle(const Transformer& model) {
   if (!model.device().is_cpu()) return;
+  while (model.move_next_matrix()) {
+  }
   for (const LayerWeights& layer : model.weights().layers) {
     for (const auto& experts : {layer.gate_up_packed, layer.down_packed}) {
       if (experts) experts->lay_out();
@@ -138,7 +140,7 @@ class SpeedTest {
 SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress) {
   const at::NoGradGuard no_gradients;
   check(model, options);
-  lay_out_experts(model);
+  settle(model);
   SpeedTest test(model, options);
   std::vector<double> prompt, generate;
   SpeedResult result;

@@ -34,6 +34,7 @@ struct Decoder::State {
     logits = padded_logits.narrow(0, 0, words);
   }
 
+  void settle();
   void find_rotation(int64_t position);
   void embed(int64_t token);
   void finish(TeamMember& member);
@@ -45,7 +46,16 @@ struct Decoder::State {
   at::Tensor cos, sin;  // [rotary_positions, D / 2] from first_position on
   int64_t first_position = -1;
   at::Tensor padded_logits, logits;
+  int64_t steps = 0;
 };
+
+/// Brings weights from a file's map to where they are read fast, once there are so many tokens that it pays. All become
+/// due with the same token; one at a time, so that no token waits long.
+void Decoder::State::settle() {
+  constexpr int64_t steps_before_copies = 6;
+  if (++steps <= steps_before_copies) return;
+  if (!std::ranges::any_of(layers, &DecoderLayer::lay_out_if_due)) model.move_next_matrix();
+}
 
 void Decoder::State::find_rotation(int64_t position) {
   const ModelConfig& config = model.config();
@@ -110,8 +120,7 @@ const at::Tensor& Decoder::step(int64_t token, KvCache& cache, int64_t num_exper
   for (size_t layer = 0; layer < state.layers.size(); ++layer) {
     state.layers[layer].place = cache.extend(static_cast<int64_t>(layer));
   }
-  // All layers' experts become due with the same token; one of them at a time, so that no token waits long.
-  std::ranges::any_of(state.layers, &DecoderLayer::lay_out_if_due);
+  state.settle();
   run_team(state.threads, [&](TeamMember& member) {
     for (size_t layer = 0; layer < state.layers.size(); ++layer) {
       const DecoderLayer* next = layer + 1 < state.layers.size() ? &state.layers[layer + 1] : nullptr;

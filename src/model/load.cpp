@@ -8,8 +8,6 @@
 #include "xinslm/core/device.h"
 #include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
-#include "xinslm/core/huge_pages.h"
-#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/estimate.h"
 #include "xinslm/model/packed_names.h"
@@ -61,21 +59,6 @@ void set_experts(Transformer& model, const std::map<std::string, at::Tensor>& pa
   }
 }
 
-at::Tensor copied(const at::Tensor& tensor) {
-  at::Tensor copy = copy_to_huge_pages(tensor);
-  forget_pages(tensor);
-  return copy;
-}
-
-/// Matrices that each token reads leave the file's map, whose pages are small; those that only rows are looked up in,
-/// or that change their type anyhow, stay.
-at::Tensor readable_fast(const std::string& name, const at::Tensor& tensor, const Transformer& model) {
-  const bool looked_up = name == "model.embed_tokens.weight" && !model.config().tie_word_embeddings;
-  const bool stays = looked_up || !model.device().is_cpu() || tensor.nbytes() < huge_page_bytes ||
-                     tensor.scalar_type() != model.type();
-  return stays ? tensor : copied(tensor);
-}
-
 /// Bytes that the weights take on a device where floating ones get a type.
 int64_t bytes_as(const NamedTensors& weights, at::ScalarType type) {
   int64_t bytes = 0;
@@ -106,7 +89,7 @@ void set_all(Transformer& model, const NamedTensors& weights) {
     }
     check_float(name, tensor);
     if (tied && name == "lm_head.weight") continue;  // some tools store the tied head as well
-    model.set_parameter(name, readable_fast(name, tensor, model));
+    model.set_parameter(name, tensor);
   }
   set_dense(model, packed);
   set_experts(model, packed);

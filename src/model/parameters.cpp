@@ -8,6 +8,8 @@
 #include "model/initialise.h"
 #include "model/layout.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/huge_pages.h"
+#include "xinslm/core/machine.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/model/transformer.h"
 
@@ -95,6 +97,19 @@ void Transformer::set_packed(const std::string& name, const c10::intrusive_ptr<Q
     return;
   }
   data_error("tensor ", name, " cannot be in 8-bit blocks: this model has no such matrix");
+}
+
+bool Transformer::move_next_matrix() const {
+  for (const auto& [name, tensor] : parameters_) {
+    const bool looked_up = name == "model.embed_tokens.weight" && !config_.tie_word_embeddings;
+    if (looked_up || !tensor.defined() || tensor.nbytes() < huge_page_bytes || !is_mapped(tensor)) continue;
+    if (available_memory() < 2 * static_cast<int64_t>(tensor.nbytes())) return false;
+    const at::Tensor mapped = tensor.detach();
+    tensor.set_data(copy_to_huge_pages(mapped));
+    forget_pages(mapped);
+    return true;
+  }
+  return false;
 }
 
 void Transformer::require_grad(bool on) {

@@ -72,6 +72,11 @@ class Transformer {
   /// Whether a parameter's place is taken by a packed tensor.
   bool is_packed(const std::string& name) const { return packed_.contains(name); }
 
+  /// Copies one more of the matrices that each token reads out of a file's map, whose pages are small, into large pages
+  /// of the process (core/huge_pages.h), when the machine has the memory. Not while a pass is running.
+  /// @return false when none was left to copy
+  bool move_next_matrix() const;
+
   /// Turns gradients of all parameters on or off. On: memory-mapped weights, which must not be written to, are copied.
   void require_grad(bool on);
 
