@@ -30,6 +30,10 @@ struct ParameterSlot {
   bool in_model_type() const {
     return kind == ParameterKind::embedding || kind == ParameterKind::matrix || kind == ParameterKind::residual;
   }
+  /// Whether tokens read single rows of it only: an embedding that is not the head as well.
+  bool only_looked_up(const ModelConfig& config) const {
+    return kind == ParameterKind::embedding && !config.tie_word_embeddings;
+  }
   int64_t numel() const;
 };
 

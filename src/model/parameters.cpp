@@ -92,7 +92,7 @@ void Transformer::set_packed(const std::string& name, const c10::intrusive_ptr<Q
   for (const ParameterSlot& slot : parameter_layout(config_, weights_)) {
     if (slot.name != name || slot.packed == nullptr) continue;
     check_sizes(*value, slot.shape);
-    *slot.packed = value->for_products(device_);
+    *slot.packed = slot.only_looked_up(config_) ? value->to(device_) : value->for_products(device_);
     packed_.insert(name);
     return;
   }
@@ -100,9 +100,10 @@ void Transformer::set_packed(const std::string& name, const c10::intrusive_ptr<Q
 }
 
 bool Transformer::move_next_matrix() const {
-  for (const auto& [name, tensor] : parameters_) {
-    const bool looked_up = name == "model.embed_tokens.weight" && !config_.tie_word_embeddings;
-    if (looked_up || !tensor.defined() || tensor.nbytes() < huge_page_bytes || !is_mapped(tensor)) continue;
+  ModelWeights weights = weights_;
+  for (const ParameterSlot& slot : parameter_layout(config_, weights)) {
+    const at::Tensor& tensor = *slot.tensor;
+    if (slot.only_looked_up(config_) || !is_mapped(tensor) || tensor.nbytes() < huge_page_bytes) continue;
     if (available_memory() < 2 * static_cast<int64_t>(tensor.nbytes())) return false;
     const at::Tensor mapped = tensor.detach();
     tensor.set_data(copy_to_huge_pages(mapped));
@@ -135,8 +136,7 @@ ParameterCounts count_parameters(const ModelConfig& config) {
     const int64_t count = slot.numel();
     counts.total += count;
     if (slot.expert && slot.kind != ParameterKind::offset) counts.expert += count;
-    const bool only_looked_up = slot.kind == ParameterKind::embedding && !config.tie_word_embeddings;
-    if (only_looked_up) continue;
+    if (slot.only_looked_up(config)) continue;
     counts.active += slot.expert ? count / config.num_experts * config.num_experts_per_tok : count;
   }
   return counts;
@@ -148,8 +148,7 @@ int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_t
   ModelWeights weights = model.weights();
   int64_t bytes = 0;
   for (const ParameterSlot& slot : parameter_layout(config, weights)) {
-    const bool only_looked_up = slot.kind == ParameterKind::embedding && !config.tie_word_embeddings;
-    if (only_looked_up) continue;
+    if (slot.only_looked_up(config)) continue;
     int64_t own = slot.tensor->defined() ? static_cast<int64_t>(slot.tensor->nbytes()) : 0;
     if (slot.packed != nullptr && *slot.packed) own = (*slot.packed)->bytes();
     bytes += slot.expert ? own / config.num_experts * experts : own;

@@ -5,7 +5,6 @@
 #include "quant/mxfp4_layout.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/machine.h"
-#include "xinslm/core/mapped_tensor.h"
 
 namespace xinslm {
 namespace {
@@ -42,10 +41,8 @@ bool ExpertMatrices::lay_out_if_due() {
 void ExpertMatrices::lay_out() {
   const std::lock_guard lock(laying_out_);
   if (laid_out()) return;
-  rows16_ = source_->repack(PackedLayout::rows16);
+  rows16_ = source_->for_products(at::kCPU);
   laid_out_.store(true, std::memory_order_release);
-  forget_pages(source_->values());
-  forget_pages(source_->scales());
 }
 
 }  // namespace xinslm

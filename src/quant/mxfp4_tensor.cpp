@@ -101,7 +101,7 @@ c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::to(at::Device device) const {
 }
 
 c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::for_products(at::Device device) const {
-  return repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
+  return products_form(*this, device);
 }
 
 at::Tensor Mxfp4Tensor::dequantize(at::ScalarType type) const {

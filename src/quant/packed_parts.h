@@ -1,9 +1,10 @@
 #pragma once
-#include <ATen/core/Tensor.h>
+#include <ATen/ATen.h>
 
 #include <string_view>
 #include <vector>
 
+#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/quant/packed_tensor.h"
 
 namespace xinslm {
@@ -28,6 +29,17 @@ PackedParts empty_parts(const PackedParts& from, PackedLayout layout, const Pack
 
 /// The same parts on another device.
 PackedParts parts_on(const PackedParts& parts, at::Device device);
+
+/// What Mxfp4Tensor and Q8Tensor have for_products() give.
+template <class Packed>
+c10::intrusive_ptr<Packed> products_form(const Packed& tensor, at::Device device) {
+  const auto form = tensor.repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
+  if (!form->values().is_alias_of(tensor.values())) {
+    forget_pages(tensor.values());
+    forget_pages(tensor.scales());
+  }
+  return form;
+}
 
 /// The sizes with the last ones replaced: with_last({E, rows, in}, 2, {G, 16}) is {E, G, 16}.
 std::vector<int64_t> with_last(at::IntArrayRef sizes, size_t dropped, std::initializer_list<int64_t> added);

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <functional>
+
 #include "quant/packed_parts.h"
 #include "quant/rows16.h"
 #include "xinslm/core/error.h"
@@ -17,7 +19,7 @@ PackedForm form_of(PackedLayout layout, at::IntArrayRef sizes) {
   const int64_t rows = sizes[sizes.size() - 2], blocks = sizes.back() / quant_block;
   if (layout == PackedLayout::checkpoint) return {at::kChar, sizes.vec(), at::kHalf, with_last(sizes, 1, {blocks})};
   const int64_t groups = row_groups(rows);
-  return {at::kByte, with_last(sizes, 2, {groups, blocks, lanes * quant_block}), at::kFloat,
+  return {at::kByte, with_last(sizes, 2, {groups, blocks, lanes * quant_block}), at::kHalf,
           with_last(sizes, 2, {groups, blocks, lanes})};
 }
 
@@ -48,10 +50,10 @@ c10::intrusive_ptr<Q8Tensor> Q8Tensor::repack(PackedLayout wanted) const {
   const int64_t words = sizes().back() / word_columns, blocks = sizes().back() / quant_block;
   if (wanted == PackedLayout::rows16) {
     rows_to_lanes<uint32_t, uint32_t>(values(), packed.values, sizes(), words, offset, shift_by_128);
-    rows_to_lanes<at::Half, float>(scales(), packed.scales, sizes(), blocks, 0, [](at::Half x) { return float{x}; });
+    rows_to_lanes<uint16_t, uint16_t>(scales(), packed.scales, sizes(), blocks, 0, std::identity());
   } else {
     lanes_to_rows<uint32_t, uint32_t>(values(), packed.values, sizes(), words, shift_by_128);
-    lanes_to_rows<float, at::Half>(scales(), packed.scales, sizes(), blocks, [](float x) { return at::Half(x); });
+    lanes_to_rows<uint16_t, uint16_t>(scales(), packed.scales, sizes(), blocks, std::identity());
   }
   return c10::make_intrusive<Q8Tensor>(std::move(packed));
 }
@@ -61,7 +63,7 @@ c10::intrusive_ptr<Q8Tensor> Q8Tensor::to(at::Device device) const {
 }
 
 c10::intrusive_ptr<Q8Tensor> Q8Tensor::for_products(at::Device device) const {
-  return repack(device.is_cpu() ? PackedLayout::rows16 : PackedLayout::checkpoint)->to(device);
+  return products_form(*this, device);
 }
 
 at::Tensor Q8Tensor::dequantize(at::ScalarType type) const {
@@ -81,7 +83,7 @@ at::Tensor Q8Tensor::select_rows(const at::Tensor& ids, at::ScalarType type) con
     const at::Tensor group = wanted.floor_divide(lanes), lane = wanted.remainder(lanes);
     const at::Tensor words = values().flatten(1).unflatten(1, {-1, lanes, word_columns});
     integers = words.index({group, Slice(), lane}).flatten(1).unflatten(1, {-1, quant_block}).to(at::kFloat) - 128;
-    factors = scales().index({group, Slice(), lane});
+    factors = scales().index({group, Slice(), lane}).to(at::kFloat);
   }
   std::vector<int64_t> result = ids.sizes().vec();
   result.push_back(sizes().back());

@@ -47,19 +47,28 @@ inline PackedGroup<uint8_t> random_mxfp4(int64_t blocks, std::mt19937& random) {
   return group;
 }
 
-inline PackedGroup<float> random_q8(int64_t blocks, std::mt19937& random) {
-  PackedGroup<float> group;
+/// The bits of a positive float16 that is not subnormal; value must be one.
+inline uint16_t float16_bits(double value) {
+  const int exponent = std::ilogb(value);
+  return static_cast<uint16_t>((exponent + 15) << 10 | static_cast<int>((std::ldexp(value, -exponent) - 1) * 1024));
+}
+
+inline PackedGroup<uint16_t> random_q8(int64_t blocks, std::mt19937& random) {
+  PackedGroup<uint16_t> group;
+  std::vector<double> scales;
   group.values.resize(static_cast<size_t>(blocks * 512));
   group.weights.resize(static_cast<size_t>(group_rows * blocks * block));
   for (uint8_t& byte : group.values) byte = static_cast<uint8_t>(1 + random() % 255);
-  for (int64_t i = 0; i < blocks * group_rows; ++i)
-    group.scales.push_back(0.001f * static_cast<float>(1 + random() % 9));
+  for (int64_t i = 0; i < blocks * group_rows; ++i) {
+    scales.push_back(static_cast<double>(1 + random() % 9) / 1024);
+    group.scales.push_back(float16_bits(scales.back()));
+  }
   for (int64_t row = 0; row < group_rows; ++row) {
     for (int64_t column = 0; column < blocks * block; ++column) {
       const int64_t b = column / block;
       group.weights[static_cast<size_t>(row * blocks * block + column)] =
           (group.values[static_cast<size_t>(b * 512 + q8_byte(row, column % block))] - 128.0) *
-          group.scales[static_cast<size_t>(b * group_rows + row)];
+          scales[static_cast<size_t>(b * group_rows + row)];
     }
   }
   return group;

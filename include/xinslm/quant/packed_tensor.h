@@ -107,7 +107,7 @@ class Mxfp4Tensor final : public PackedTensor {
 /// | layout | values | scales |
 /// |---|---|---|
 /// | checkpoint | [..., rows, in] int8 | [..., rows, G] float16 |
-/// | rows16 | [..., groups, G, 512] uint8 | [..., groups, G, 16] float32 |
+/// | rows16 | [..., groups, G, 512] uint8 | [..., groups, G, 16] float16 |
 ///
 /// The 512 bytes of a block in rows16 are 8 vectors; vector v has columns 4v to 4v + 3, and byte b of a lane is the
 /// integer of column 4v + b plus 128: products of bytes want one side unsigned. Rows that fill up are 128 of scale 0.

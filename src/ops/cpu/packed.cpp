@@ -146,7 +146,7 @@ void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
   const auto* values = weight.values().const_data_ptr<uint8_t>() + place * group_rows * block;
-  const auto* scales = weight.scales().const_data_ptr<float>() + place * group_rows;
+  const auto* scales = static_cast<const uint16_t*>(weight.scales().const_data_ptr()) + place * group_rows;
   if (x.rounded && count >= TileKernels::least_rows) {
     tile_kernels()->q8(values, scales, blocks, x.rounded, count, out, out_stride);
   } else {

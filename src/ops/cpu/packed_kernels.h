@@ -40,8 +40,8 @@ struct PackedKernels {
                       uint8_t* to_scales);
 
   /// @param values  [blocks, 8, 16, 4] bytes, each 128 more than the weight's code
-  /// @param scales  [blocks, 16]
-  void (*q8)(const uint8_t* values, const float* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,
+  /// @param scales  [blocks, 16] bits of float16
+  void (*q8)(const uint8_t* values, const uint16_t* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,
              float* out, int64_t out_stride);
 
   /// out [rows] = matrix [rows, width] * x, the matrix float32 or bfloat16 with dense rows, sums in float32.

@@ -21,8 +21,8 @@ struct TileKernels {
   /// PackedKernels.
   void (*mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, const uint16_t* x, int64_t rows,
                 float* out, int64_t out_stride);
-  void (*q8)(const uint8_t* values, const float* scales, int64_t blocks, const uint16_t* x, int64_t rows, float* out,
-             int64_t out_stride);
+  void (*q8)(const uint8_t* values, const uint16_t* scales, int64_t blocks, const uint16_t* x, int64_t rows,
+             float* out, int64_t out_stride);
 };
 
 #if defined(__x86_64__)

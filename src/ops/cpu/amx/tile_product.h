@@ -47,11 +47,11 @@ struct Mxfp4Panel {
 };
 
 struct Q8Panel {
-  using Scale = float;
+  using Scale = uint16_t;
   static constexpr int64_t block_bytes = 512;
 
-  static XINSLM_INLINE void decode(const uint8_t* values, const float* scales, uint16_t* panel) {
-    const Vec scale = load(scales);
+  static XINSLM_INLINE void decode(const uint8_t* values, const uint16_t* scales, uint16_t* panel) {
+    const Vec scale = load_float16(scales);
     for (int v = 0; v < 8; ++v) {
       const WordVec four = bits_as<WordVec>(load_bytes(values + v * 64));
       XINSLM_UNROLL

@@ -63,7 +63,7 @@ struct Mxfp4Weights {
 };
 
 struct Q8Weights {
-  using Scale = float;
+  using Scale = uint16_t;
   static constexpr int block_bytes = 8 * vector_bytes;
 
   static XINSLM_INLINE int32_t start(const DotStart& of) { return of.q8; }
@@ -75,7 +75,7 @@ struct Q8Weights {
     XINSLM_UNROLL
     for (int v = 0; v < 8; ++v) weights[v] = q8_bytes(load_bytes(values + v * vector_bytes + first * row_bytes));
   }
-  static XINSLM_INLINE Vec scale(const float* scales) { return load(scales); }
+  static XINSLM_INLINE Vec scale(const uint16_t* scales) { return load_float16(scales); }
 };
 
 /// Weights that decode_ahead() has decoded: for each block [16 / lanes, 8, 4 * lanes] bytes.

@@ -95,6 +95,10 @@ XINSLM_INLINE Vec load(const Float16* p) {
 #endif
 }
 
+XINSLM_INLINE Vec load_float16(const uint16_t* bits) {
+  return load(reinterpret_cast<const Float16*>(bits));
+}
+
 /// To the nearest bfloat16, ties to even; NaN stays NaN.
 XINSLM_INLINE HalfVec round_to_bfloat16(Vec v) {
 #ifdef __AVX512BF16__
