@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "generate/pass_length.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
 #include "xinslm/generate/stop_text.h"
@@ -16,9 +17,6 @@
 
 namespace xinslm {
 namespace {
-
-/// Prompt tokens of one pass: long enough for full speed, short enough that Ctrl-C is heard soon.
-constexpr int64_t prompt_chunk = 512;
 
 class Stopwatch {
  public:
@@ -123,7 +121,7 @@ bool Generator::State::compute(std::span<const TokenId> ids) {
   forward.kv_cache = &cache;
   forward.num_experts_per_tok = cached_experts;
   for (size_t done = 0; done < ids.size();) {
-    const auto chunk = ids.subspan(done, std::min<size_t>(prompt_chunk, ids.size() - done));
+    const auto chunk = ids.subspan(done, pass_length(ids.size() - done, model.device().is_cpu()));
     at::Tensor tokens = at::empty({1, static_cast<int64_t>(chunk.size())}, at::kLong);
     std::copy(chunk.begin(), chunk.end(), tokens.mutable_data_ptr<int64_t>());
     const at::Tensor hidden = model.hidden_states(tokens.to(model.device()), forward);

@@ -4,7 +4,9 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include "generate/pass_length.h"
 #include "unit/generate/byte_tokenizer.h"
+#include "unit/host_device.h"
 
 namespace xinslm {
 namespace {
@@ -47,6 +49,35 @@ TEST_F(GeneratorTest, GreedyEqualsForwardWithoutCachePastTheWindow) {
   EXPECT_EQ(result.ids(), uncached_greedy(model, prompt, 30));
   EXPECT_EQ(result.finish_reason, "length");
   EXPECT_EQ(result.prompt_tokens, 16);
+}
+
+TEST_F(GeneratorTest, OnAnotherDeviceItGivesTheSame) {
+  Transformer there(model.config(), host_device(), at::kFloat);
+  for (const auto& [name, tensor] : model.parameters()) there.set_parameter(name, tensor);
+  Generator other{there, tokenizer};
+  std::vector<TokenId> ids = encode("a text that takes passes of thirty-two tokens and of the rest");
+  for (int turn = 0; turn < 2; ++turn) {
+    const GenerateResult expected = generator.generate(ids, greedy(8)), found = other.generate(ids, greedy(8));
+    EXPECT_EQ(found.ids(), expected.ids());
+    EXPECT_EQ(found.reused_tokens, expected.reused_tokens);
+    for (const TokenId id : expected.ids()) ids.push_back(id);
+    ids.push_back(encode("!")[0]);
+  }
+}
+
+TEST(PassLength, IsAPowerOfTwoOrShortWhereLengthsCost) {
+  const auto passes = [](size_t left, bool on_processor) {
+    std::vector<size_t> lengths;
+    while (left > 0) {
+      lengths.push_back(pass_length(left, on_processor));
+      left -= lengths.back();
+    }
+    return lengths;
+  };
+  EXPECT_EQ(passes(1100, true), (std::vector<size_t>{512, 512, 76}));
+  EXPECT_EQ(passes(1100, false), (std::vector<size_t>{512, 512, 64, 12}));
+  EXPECT_EQ(passes(511, false), (std::vector<size_t>{256, 128, 64, 32, 31}));
+  EXPECT_EQ(passes(1, false), (std::vector<size_t>{1}));
 }
 
 TEST_F(GeneratorTest, LogProbabilitiesAreThoseOfTheModel) {
