@@ -26,6 +26,14 @@ void check_sizes(const PackedTensor& tensor, const std::vector<int64_t>& sizes) 
   data_error("tensor ", tensor.name(), " is ", at::IntArrayRef(tensor.sizes()), ", expected ", at::IntArrayRef(sizes));
 }
 
+/// LibTorch's kernels for Apple's GPU count the elements of a gradient in 32 bits.
+void check_gradient(at::Device device, const std::string& name, const at::Tensor& tensor) {
+  constexpr int64_t most = int64_t{1} << 32;
+  if (device.is_cpu() || tensor.numel() < most) return;
+  usage_error("tensor ", name, " ", tensor.sizes(), " has ", tensor.numel(), " elements, and a GPU is trusted with ",
+              "gradients of fewer than 4,294,967,296; train this model with --device cpu");
+}
+
 }  // namespace
 
 Transformer::Transformer(const ModelConfig& config, at::Device device, at::ScalarType type)
@@ -116,6 +124,7 @@ bool Transformer::move_next_matrix() const {
 void Transformer::require_grad(bool on) {
   for (auto& [name, tensor] : parameters_) {
     if (!tensor.defined()) continue;
+    if (on) check_gradient(device_, name, tensor);
     if (on) tensor = writable(tensor);
     tensor.requires_grad_(on);
   }

@@ -137,6 +137,23 @@ TEST(MpsTraps, Int64NumbersAreIndicesOnly) {
   });
 }
 
+/// Kernels count elements in 32 bits, and gradients come out wrong beyond; tensors without memory stand for such a model.
+TEST(MpsTraps, GradientsPast2To32ElementsAreRefused) {
+  ModelConfig config = small_config();
+  config.vocab_size = int64_t{1} << 21;
+  config.hidden_size = int64_t{1} << 11;
+  Transformer model(config, at::kMeta, at::kFloat);
+  const char* name = "model.embed_tokens.weight";
+  model.set_parameter(name, at::empty({config.vocab_size, config.hidden_size}, at::kMeta));
+  try {
+    model.require_grad(true);
+    FAIL() << "was trusted with it";
+  } catch (const Error& refused) {
+    EXPECT_EQ(refused.kind(), ErrorKind::usage);
+    EXPECT_NE(std::string(refused.what()).find(name), std::string::npos) << refused.what();
+  }
+}
+
 /// LibTorch compiles a graph for each operator and shape it has not met, and its allocator keeps blocks of every size.
 TEST(MpsTraps, ALongerTextBringsNoNewShapes) {
   const Transformer model = small_model();
