@@ -15,6 +15,7 @@
 #include "ops/loss_parts.h"
 #include "ops/mps/cross_entropy.h"
 #include "ops/mps/launch.h"
+#include "ops/ref/count.h"
 
 namespace xinslm {
 namespace {
@@ -119,6 +120,7 @@ LossAndGradients chunked(const at::Tensor& hidden, const at::Tensor& weight, con
 LossAndGradients loss_and_gradients(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                                     const LossSettings& settings, bool gradient) {
   if (mps::is_fast(hidden)) return mps::linear_cross_entropy(hidden, weight, targets, settings, gradient);
+  count_reference("linear_cross_entropy", hidden);
   const at::Tensor kept = (targets != ignored_target).nonzero().squeeze(1);
   if (kept.size(0) == targets.size(0)) {
     return chunked(hidden.contiguous(), weight.contiguous(), targets.contiguous(), settings, gradient);
@@ -197,6 +199,7 @@ at::Tensor token_log_probabilities(const at::Tensor& hidden, const at::Tensor& w
   const int64_t tokens = hidden.size(0);
   const at::Tensor wanted = targets.clamp_min(0), matrix = weight.t();  // ignored targets get a number all the same
   if (mps::is_fast(hidden)) return mps::token_log_probabilities(hidden, weight, wanted, softcap, greedy);
+  count_reference("token_log_probabilities", hidden);
   at::Tensor out = at::empty({tokens}, hidden.options().dtype(at::kFloat));
   if (greedy) *greedy = at::empty({tokens}, hidden.options().dtype(at::kBool));
   for (int64_t first = 0; first < tokens; first += chunk_tokens) {

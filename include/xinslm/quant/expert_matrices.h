@@ -11,10 +11,9 @@
 namespace xinslm {
 
 /// One MXFP4 matrix for each expert. On the processor products first read them as the file's map holds them, and once
-/// they have been used often they are brought into the layout of the products, in large pages, which twice as many
-/// tokens a second can be generated from: so a model opens at once, the first tokens do not wait for a copy that may
-/// never pay, and experts that no token chooses are not read before it does. What a file's map held is given back then.
-/// Other devices get the layout of checkpoints at once.
+/// they have been used often they are brought into the layout of the products, in large pages, from which twice as many
+/// tokens a second are generated: so a model opens at once, and the first tokens do not wait for a copy that may never
+/// pay. What a file's map held is given back then. Other devices get the layout of checkpoints at once.
 class ExpertMatrices {
  public:
   /// @param source  [E, rows, in], any layout, any device

@@ -6,6 +6,7 @@
 #include "unit/format/temporary_folder.h"
 #include "unit/model/small_model.h"
 #include "xinslm/core/file.h"
+#include "xinslm/core/huge_pages.h"
 #include "xinslm/core/json.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/format/model_folder.h"
@@ -55,6 +56,20 @@ TEST_F(LoadModel, GivesBackWhatWasSaved) {
   }
   EXPECT_EQ(read_file(folder_ / "tokenizer.model"), "words");
   EXPECT_TRUE(std::filesystem::exists(folder_ / "generation_config.json"));
+}
+
+TEST_F(LoadModel, LargeMatricesMoveOutOfTheMapOneAtATime) {
+  ModelConfig config = small_config();
+  config.vocab_size = static_cast<int64_t>(huge_page_bytes) / config.hidden_size / 4;
+  const Transformer model = small_model(config);
+  save(model);
+  const Transformer again = load_model(folder_, at::kCPU, at::kFloat);
+  EXPECT_TRUE(again.move_next_matrix());
+  EXPECT_FALSE(again.move_next_matrix());
+  for (const auto& [name, tensor] : again.parameters()) EXPECT_EQ(is_mapped(tensor), name != "lm_head.weight") << name;
+  EXPECT_FALSE(is_mapped(again.head().weight));
+  EXPECT_TRUE(at::equal(again.head().weight, model.head().weight));
+  EXPECT_TRUE(at::equal(parameter(again, "model.embed_tokens.weight"), parameter(model, "model.embed_tokens.weight")));
 }
 
 TEST_F(LoadModel, WeightsStayMappedUntilTheyAreToLearn) {
