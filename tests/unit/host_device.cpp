@@ -27,7 +27,11 @@ struct HostAllocator final : c10::Allocator {
 HostAllocator allocator;
 REGISTER_ALLOCATOR(host, &allocator);
 /// Everything happens at once, so there is nothing to wait for.
-struct HostGuard final : c10::impl::NoOpDeviceGuardImpl<host> {
+struct HostGuard final : c10::impl::DeviceGuardImplInterface {
+  c10::DeviceType type() const override { return host; }
+  void setDevice(c10::Device) const override {}
+  void uncheckedSetDevice(c10::Device) const noexcept override {}
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
   void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
@@ -43,8 +47,8 @@ C10_REGISTER_GUARD_IMPL(PrivateUse1, HostGuard);
 /// What autograd wants to know of a device before it computes gradients there.
 struct HostHooks final : at::PrivateUse1HooksInterface {
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
-  bool isBuilt() const override { return true; }
-  bool isAvailable() const override { return true; }
+  bool isBuilt() const { return true; }  // virtual from LibTorch 2.7 on, as is the next
+  bool isAvailable() const { return true; }
 };
 
 const bool announced = [] {
