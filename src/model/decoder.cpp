@@ -47,6 +47,7 @@ struct Decoder::State {
   int64_t first_position = -1;
   at::Tensor padded_logits, logits;
   int64_t steps = 0;
+  bool matrices_left = true;  // in a file's map
 };
 
 /// Brings weights from a file's map to where they are read fast, once there are so many tokens that it pays. All become
@@ -54,7 +55,8 @@ struct Decoder::State {
 void Decoder::State::settle() {
   constexpr int64_t steps_before_copies = 6;
   if (++steps <= steps_before_copies) return;
-  if (!std::ranges::any_of(layers, &DecoderLayer::lay_out_if_due)) model.move_next_matrix();
+  if (std::ranges::any_of(layers, &DecoderLayer::lay_out_if_due)) return;
+  matrices_left = matrices_left && model.move_next_matrix();
 }
 
 void Decoder::State::find_rotation(int64_t position) {

@@ -33,7 +33,10 @@ ExpertMatrices::ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at
 
 bool ExpertMatrices::lay_out_if_due() {
   if (laid_out() || uses_.load(std::memory_order_relaxed) < uses_before_layout * sizes()[0]) return false;
-  if (available_memory() < 2 * bytes()) return false;
+  if (available_memory() < 2 * bytes()) {
+    uses_ = 0;  // asked again some time later
+    return false;
+  }
   lay_out();
   return true;
 }
