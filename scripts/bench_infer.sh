@@ -51,14 +51,19 @@ timed() {  # memory of the command goes to $work/memory where GNU time is there
   fi
 }
 
+gave_up() {  # NAME STATUS
+  cat "$work/err" >&2
+  echo "bench_infer.sh: $1 ended with status $2$([ "$2" != 137 ] || echo ': killed, perhaps for want of memory')" >&2
+  exit 1
+}
+
 value() {  # the number after "key": in section "$1" of ours
   tr -d ' \n' < "$work/json" | sed -n "s/.*\"$1\":{[^}]*\"$2\":\([0-9.e+-]*\).*/\1/p"
 }
 
 for ((round = 1; round <= rounds; ++round)); do
   timed "$xinslm" bench speed --model "$model" -p "$prompt" -n "$generate" -d "$depth" -r "$repetitions" \
-    --threads "$threads" --reasoning-effort medium --json - > "$work/json" 2> "$work/err" ||
-    { cat "$work/err" >&2; exit 1; }
+    --threads "$threads" --reasoning-effort medium --json - > "$work/json" 2> "$work/err" || gave_up xinslm $?
   memory=$(tail -1 "$work/memory")
   [ "$prompt" = 0 ] || echo "xinslm|prompt $prompt|$(value prompt tokens_per_second)|$memory" >> "$work/rows"
   [ "$generate" = 0 ] || echo "xinslm|generate $generate|$(value generate tokens_per_second)|$memory" >> "$work/rows"
@@ -67,7 +72,7 @@ for ((round = 1; round <= rounds; ++round)); do
   for i in "${!peers[@]}"; do
     # shellcheck disable=SC2086  # the command is words
     timed ${peers[$i]} -p "$prompt" -n "$generate" $([ "$depth" = 0 ] || echo -d "$depth") -r "$repetitions" \
-      -t "$threads" -o csv > "$work/csv" 2> "$work/err" || { cat "$work/err" >&2; exit 1; }
+      -t "$threads" -o csv > "$work/csv" 2> "$work/err" || gave_up "${names[$i]}" $?
     awk -v name="${names[$i]}" -v memory="$(tail -1 "$work/memory")" '
       function plain(x) { gsub(/"/, "", x); return x }
       { n = 0; rest = $0; while (match(rest, /^("[^"]*"|[^,]*)(,|$)/)) {
