@@ -33,19 +33,16 @@ ExpertMatrices::ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at
 
 bool ExpertMatrices::lay_out_if_due() {
   if (laid_out() || uses_.load(std::memory_order_relaxed) < uses_before_layout * sizes()[0]) return false;
-  if (available_memory() < 2 * bytes()) {
-    uses_ = 0;  // asked again some time later
-    return false;
-  }
-  lay_out();
-  return true;
+  uses_ = 0;  // without the memory, asked again some time later
+  return lay_out();
 }
 
-void ExpertMatrices::lay_out() {
+bool ExpertMatrices::lay_out() {
   const std::lock_guard lock(laying_out_);
-  if (laid_out()) return;
+  if (laid_out() || available_memory() < 2 * bytes()) return false;
   rows16_ = source_->for_products(at::kCPU);
   laid_out_.store(true, std::memory_order_release);
+  return true;
 }
 
 }  // namespace xinslm

@@ -137,7 +137,8 @@ TEST(MpsTraps, Int64NumbersAreIndicesOnly) {
   });
 }
 
-/// Kernels count elements in 32 bits, and gradients come out wrong beyond; tensors without memory stand for such a model.
+/// Kernels count elements in 32 bits, and gradients come out wrong beyond; a tensor without memory stands for such a
+/// model's.
 TEST(MpsTraps, GradientsPast2To32ElementsAreRefused) {
   ModelConfig config = small_config();
   config.vocab_size = int64_t{1} << 21;

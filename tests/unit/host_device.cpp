@@ -44,10 +44,11 @@ struct HostGuard final : c10::impl::DeviceGuardImplInterface {
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, HostGuard);
 
-/// What autograd wants to know of a device before it computes gradients there.
+/// What autograd wants to know of a device before it computes gradients there. The last two override from LibTorch 2.7
+/// on only, so none says so: clang minds when some do.
 struct HostHooks final : at::PrivateUse1HooksInterface {
-  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
-  bool isBuilt() const { return true; }  // virtual from LibTorch 2.7 on, as is the next
+  bool hasPrimaryContext(c10::DeviceIndex) const { return true; }
+  bool isBuilt() const { return true; }
   bool isAvailable() const { return true; }
 };
 

@@ -79,7 +79,6 @@ class Transformer {
 
   /// Turns gradients of all parameters on or off. On: memory-mapped weights, which must not be written to, are copied.
   /// @throws Error(usage) for a parameter on a GPU of 2^32 elements or more, which kernels there count in 32 bits
-  /// @throws Error(usage) for a parameter on a GPU that is too large for a gradient there
   void require_grad(bool on);
 
   /// @param tokens [B, T] int64

@@ -34,11 +34,11 @@ class ExpertMatrices {
 
   /// Notes that products with `experts` of them were computed.
   void count_uses(int64_t experts) { uses_.fetch_add(experts, std::memory_order_relaxed); }
-  /// Lays them out, on all threads, when they have been used so often that it pays and the machine has the memory.
-  /// May be called at the same time by several. @return whether that was done now
+  /// Lays them out, on all threads, unless the machine lacks the memory or they are laid out already. May be called at
+  /// the same time by several. @return whether that was done now
+  bool lay_out();
+  /// The same, only when they have been used so often that it pays.
   bool lay_out_if_due();
-  /// Lays them out in any case.
-  void lay_out();
 
  private:
   c10::intrusive_ptr<Mxfp4Tensor> source_, rows16_;

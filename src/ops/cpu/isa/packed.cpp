@@ -195,6 +195,8 @@ void multiply(const uint8_t* values, const typename Weights::Scale* scales, int6
   }
 }
 
+// The layout that quant/rows16.h gives whole tensors, for a group at a time: for weights that are still in a file's map.
+
 /// Eight codes in the order of columns to columns 0 to 3 in the low halves of the bytes and 4 to 7 in the high ones.
 XINSLM_INLINE WordVec split_columns(WordVec word) {
   const auto spread = [](WordVec codes) __attribute__((always_inline)) {
