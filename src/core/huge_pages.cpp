@@ -3,13 +3,47 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
+#include <numeric>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
 
 namespace xinslm {
+namespace {
+
+constexpr int64_t line = 64;                     // bytes; where each tensor begins
+constexpr int64_t shared_bytes = int64_t{32} << 20;  // of the memory that small tensors lie in together
+
+/// Memory that begins with a large page. What is not written to takes none.
+at::Tensor allocate(int64_t bytes) {
+  constexpr auto page = static_cast<int64_t>(huge_page_bytes);
+  const at::Tensor memory = at::empty({bytes + page}, at::kByte);
+  const auto begin = static_cast<int64_t>(reinterpret_cast<uintptr_t>(memory.const_data_ptr()));
+  const at::Tensor aligned = memory.narrow(0, (page - begin % page) % page, bytes);
+  use_huge_pages(aligned);
+  return aligned;
+}
+
+/// Small tensors one behind the other. The memory goes when the last of them does.
+at::Tensor take_shared(int64_t bytes) {
+  static std::mutex taking;
+  static at::Tensor shared;
+  static int64_t taken = shared_bytes;
+  const std::lock_guard lock(taking);
+  if (taken + bytes > shared_bytes) {
+    shared = allocate(shared_bytes);
+    taken = 0;
+  }
+  const at::Tensor part = shared.narrow(0, taken, bytes);
+  taken += (bytes + line - 1) / line * line;
+  return part;
+}
+
+}  // namespace
 
 void use_huge_pages([[maybe_unused]] const at::Tensor& tensor) {
 #ifdef __linux__
@@ -22,9 +56,11 @@ void use_huge_pages([[maybe_unused]] const at::Tensor& tensor) {
 }
 
 at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type) {
-  at::Tensor tensor = at::empty(sizes, type);
-  use_huge_pages(tensor);
-  return tensor;
+  const int64_t count = std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
+  const int64_t bytes = count * static_cast<int64_t>(c10::elementSize(type));
+  if (bytes == 0) return at::empty(sizes, type);
+  const at::Tensor memory = bytes > shared_bytes / 2 ? allocate(bytes) : take_shared(bytes);
+  return memory.view(type).view(sizes);
 }
 
 at::Tensor copy_to_huge_pages(const at::Tensor& tensor) {

@@ -38,7 +38,7 @@ void check(const Transformer& model, const SpeedOptions& options) {
 /// The state that use leads to, before anything is timed: weights copied out of the file's map.
 void settle(const Transformer& model) {
   if (!model.device().is_cpu()) return;
-  while (model.move_next_matrix()) {
+  while (model.move_next_matrices()) {
   }
   for (const LayerWeights& layer : model.weights().layers) {
     for (const auto& experts : {layer.gate_up_packed, layer.down_packed}) {
@@ -54,7 +54,7 @@ std::vector<at::Tensor> large_weights(const Transformer& model) {
     if (weight.defined() && weight.nbytes() >= huge_page_bytes) weights.push_back(weight);
   };
   const auto add_projection = [&](const Projection& matrix) {
-    add(matrix.packed ? matrix.packed->values() : matrix.weight);
+    add(matrix.packed ? matrix.packed->values() : matrix.is_compact() ? matrix.compact->values() : matrix.weight);
   };
   const auto add_experts = [&](const std::shared_ptr<ExpertMatrices>& experts) {
     if (experts && experts->laid_out()) add(experts->rows16().values());

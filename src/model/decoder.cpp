@@ -51,12 +51,12 @@ struct Decoder::State {
 };
 
 /// Brings weights from a file's map to where they are read fast, once there are so many tokens that it pays. All become
-/// due with the same token; one at a time, so that no token waits long.
+/// due with the same token; a few at a time, so that no token waits long.
 void Decoder::State::settle() {
   constexpr int64_t steps_before_copies = 6;
   if (++steps <= steps_before_copies) return;
   if (std::ranges::any_of(layers, &DecoderLayer::lay_out_if_due)) return;
-  matrices_left = matrices_left && model.move_next_matrix();
+  matrices_left = matrices_left && model.move_next_matrices();
 }
 
 void Decoder::State::find_rotation(int64_t position) {
@@ -72,9 +72,18 @@ void Decoder::State::find_rotation(int64_t position) {
 
 void Decoder::State::embed(int64_t token) {
   const Projection& table = model.weights().embedding;
-  const at::Tensor row = table.packed ? table.packed->select_rows(at::scalar_tensor(token, at::kLong), at::kFloat)
-                                      : table.weight[token].to(at::kFloat);
-  std::copy_n(row.const_data_ptr<float>(), row.numel(), scratch.hidden.data());
+  const int64_t width = model.config().hidden_size;
+  if (table.packed) return table.packed->decode_row(token, scratch.hidden.data());
+  at::BFloat16* bits = scratch.embedded.data();
+  if (table.is_compact()) {
+    table.compact->restore_row(token, reinterpret_cast<uint16_t*>(bits));
+  } else if (table.weight.scalar_type() == at::kBFloat16) {
+    bits = table.weight.data_ptr<at::BFloat16>() + token * width;
+  } else {
+    std::copy_n(table.weight.const_data_ptr<float>() + token * width, width, scratch.hidden.data());
+    return;
+  }
+  std::copy_n(bits, width, scratch.hidden.data());
 }
 
 /// The last norm and the head.

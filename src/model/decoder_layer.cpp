@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/cpu/compact.h"
 #include "ops/cpu/decode_kernels.h"
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/moe_kernels.h"
@@ -84,10 +85,16 @@ TeamMember::Range decode_pieces(const TeamMember& member, int64_t count) {
   return {std::min(count, range.begin * piece), std::min(count, range.end * piece)};
 }
 
+DecodeInput::DecodeInput(int64_t width) : quantized(1, width / quant_block * quant_block) {
+  constexpr int64_t block = CompactBfloat16::block;
+  values.resize(static_cast<size_t>((width + block - 1) / block * block));
+}
+
 Upcoming decode_memory(const Projection& matrix, int64_t begin, int64_t end) {
   if (begin >= end) return {};
   const int64_t width = matrix.width();
   if (matrix.packed) return {row_at(matrix.packed->values(), begin, width), (end - begin) * width};
+  if (matrix.is_compact()) return {matrix.compact->row(begin), matrix.compact->row(end) - matrix.compact->row(begin)};
   return {row_at(matrix.weight, begin, width), (end - begin) * width * matrix.weight.element_size()};
 }
 
@@ -96,6 +103,8 @@ void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begi
     for (int64_t row = begin; row < end; row += piece) {
       cpu::multiply_group(*matrix.packed, 0, row / piece, x.quantized.rows(), 1, out + row, piece);
     }
+  } else if (matrix.is_compact()) {
+    cpu::multiply_rows(*matrix.compact, begin, end, x.values.data(), out);
   } else {
     const int64_t width = matrix.weight.size(1);
     packed_kernels().rows_times_vector[element_of(matrix.weight)](row_at(matrix.weight, begin, width), width,
@@ -125,6 +134,7 @@ DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
   const int64_t hidden_size = config.hidden_size;
   const int64_t most = std::max<int64_t>(1, config.num_experts);  // experts a token may use at high effort
   const int64_t inner = std::max(config.num_experts > 0 ? most * config.intermediate_size : 0, dense_width(config));
+  embedded.resize(size(hidden_size));
   hidden.resize(padded(hidden_size));
   middle.resize(padded(hidden_size));
   query.resize(padded(heads * width));
@@ -157,7 +167,7 @@ void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch, const Decoder
   const auto rows = decode_pieces(member, config_.hidden_size);
   member.wait_for_all(decode_memory(weights_.output, rows.begin, rows.end));
   mix_heads(member, scratch);
-  member.wait_for_all();
+  member.wait_for_all(mlp_weights(member));
   decode_norm(scratch.middle.data(), weights_.mlp_norm, config_.rms_norm_eps, config_.hidden_size,
               scratch.own(member.number()).normed.values.data());
   if (is_moe_) {
@@ -186,11 +196,18 @@ Upcoming DecoderLayer::first_weights(const TeamMember& member) const {
   return decode_memory(weights_.query, rows.begin, rows.end);
 }
 
+Upcoming DecoderLayer::mlp_weights(const TeamMember& member) const {
+  if (is_moe_) return decode_memory(weights_.router, 0, config_.num_experts);
+  const auto inner = decode_pieces(member, weights_.down.width());
+  return decode_memory(weights_.gate_up, 2 * inner.begin, 2 * inner.end);
+}
+
 void DecoderLayer::project(TeamMember& member, DecodeScratch& scratch) const {
   DecodeInput& normed = scratch.own(member.number()).normed;
   decode_norm(scratch.hidden.data(), weights_.input_norm, config_.rms_norm_eps, config_.hidden_size,
               normed.values.data());
   if (weights_.query.packed || weights_.key.packed || weights_.value.packed) normed.quantize();
+  bring_cache_closer(member);
   const auto project = [&](const Projection& matrix, std::vector<float>& out) {
     const auto rows = projected_rows(member, matrix);
     decode_project(matrix, normed, rows.begin, rows.end, out.data());
@@ -198,6 +215,19 @@ void DecoderLayer::project(TeamMember& member, DecodeScratch& scratch) const {
   project(weights_.query, scratch.query);
   project(weights_.key, scratch.key);
   project(weights_.value, scratch.value);
+}
+
+/// The first keys and values that attend() reads are many short pieces, for each of which it would wait.
+void DecoderLayer::bring_cache_closer(const TeamMember& member) const {
+  constexpr int64_t most_tokens = 128;
+  const int64_t width = config_.head_dim, tokens = std::min(place.count - 1, most_tokens);
+  if (!goes_by_heads(member)) return;
+  const auto heads = member.share(config_.num_key_value_heads);
+  for (int64_t head = heads.begin; head < heads.end; ++head) {
+    for (const at::Tensor& stored : {place.keys, place.values}) {
+      bring_closer({row_at(stored, head * stored.size(2) + place.first, width), tokens * width * stored.element_size()});
+    }
+  }
 }
 
 int64_t DecoderLayer::stretches(const TeamMember& member) const {
@@ -276,7 +306,7 @@ void DecoderLayer::dense_mlp(TeamMember& member, DecodeScratch& scratch) const {
   moe_kernels().swiglu[element_float32](scratch.gate_up.data() + 2 * inner.begin, nullptr, config_.swiglu_limit,
                                         scratch.act.data() + inner.begin, 1, inner.end - inner.begin);
   member.wait_for_all();
-  std::copy_n(scratch.act.data(), own.act.values.size(), own.act.values.data());
+  std::copy_n(scratch.act.data(), weights_.down.width(), own.act.values.data());
   if (weights_.down.packed) own.act.quantize();
   const auto rows = decode_pieces(member, config_.hidden_size);
   decode_project(weights_.down, own.act, rows.begin, rows.end, scratch.hidden.data());

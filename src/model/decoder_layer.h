@@ -16,9 +16,9 @@ inline constexpr int64_t decode_piece = 16;
 
 /// One token's activations as projections take them.
 struct DecodeInput {
-  explicit DecodeInput(int64_t width) : values(static_cast<size_t>(width)), quantized(1, width / 32 * 32) {}
+  explicit DecodeInput(int64_t width);
 
-  std::vector<float> values;
+  std::vector<float> values;       // followed by zeros up to a whole block of compact matrices
   cpu::QuantizedBuffer quantized;  // the same in 8 bits, once quantize() was called; for packed weights only
   void quantize() { quantized.write(0, 0, quantized.blocks(), values.data()); }
 };
@@ -55,6 +55,7 @@ struct DecodeScratch {
   DecodeScratch(const ModelConfig& config, int threads);
   Own& own(int thread) { return owns[static_cast<size_t>(thread)]; }
 
+  std::vector<at::BFloat16> embedded;        // [H] of the token
   std::vector<float> hidden, middle;         // [H] before the layer and after its attention
   std::vector<float> query, key, value;      // [Q * D], [K * D], [K * D]
   std::vector<float> largest, total;         // [stretches, Q]
@@ -83,6 +84,7 @@ class DecoderLayer {
   void project(TeamMember& member, DecodeScratch& scratch) const;
   bool goes_by_heads(const TeamMember& member) const;
   TeamMember::Range projected_rows(const TeamMember& member, const Projection& matrix) const;
+  void bring_cache_closer(const TeamMember& member) const;
   void attend(TeamMember& member, DecodeScratch& scratch) const;
   void attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& own, int64_t head, int64_t stretch,
                       int64_t stretches) const;
@@ -100,6 +102,7 @@ class DecoderLayer {
   void choose_experts(DecodeScratch& scratch, DecodeScratch::Own& own) const;
   int64_t stretches(const TeamMember& member) const;
   Upcoming first_weights(const TeamMember& member) const;
+  Upcoming mlp_weights(const TeamMember& member) const;
   Upcoming down_weights(const TeamMember& member, int64_t expert) const;
 
   const ModelConfig& config_;

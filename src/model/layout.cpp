@@ -19,7 +19,7 @@ class LayoutWriter {
 
   void add(const std::string& name, std::vector<int64_t> shape, ParameterKind kind, Projection& matrix) {
     add(name, std::move(shape), kind, matrix.weight);
-    slots_.back().packed = &matrix.packed;
+    slots_.back().projection = &matrix;
   }
 
   void layer(int64_t index, LayerWeights& w) {
@@ -39,7 +39,7 @@ class LayoutWriter {
   void projection(const std::string& name, int64_t out, int64_t in, ParameterKind kind, bool biased,
                   Projection& matrix) {
     add(name + ".weight", {out, in}, kind, matrix);
-    if (kind == router) slots_.back().packed = nullptr;
+    if (kind == router) slots_.back().projection = nullptr;
     if (biased) add(name + ".bias", {out}, offset, matrix.bias);
   }
 

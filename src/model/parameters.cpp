@@ -26,6 +26,18 @@ void check_sizes(const PackedTensor& tensor, const std::vector<int64_t>& sizes) 
   data_error("tensor ", tensor.name(), " is ", at::IntArrayRef(tensor.sizes()), ", expected ", at::IntArrayRef(sizes));
 }
 
+/// A matrix that changes has no other form any more; one that other copies of the model use is left to them.
+void forget_compact(const ParameterSlot& slot) {
+  if (slot.projection != nullptr) slot.projection->compact = std::make_shared<CompactBfloat16>();
+}
+
+/// @return whether products read the matrix in compact form from now on
+bool fill_compact(const ParameterSlot& slot) {
+  const at::Tensor& tensor = *slot.tensor;
+  const bool may = slot.projection != nullptr && slot.projection->compact && tensor.scalar_type() == at::kBFloat16;
+  return may && slot.projection->compact->fill(tensor);
+}
+
 /// LibTorch's kernels for Apple's GPU count the elements of a gradient in 32 bits.
 void check_gradient(at::Device device, const std::string& name, const at::Tensor& tensor) {
   constexpr int64_t most = int64_t{1} << 32;
@@ -44,8 +56,10 @@ Transformer::Transformer(const ModelConfig& config, at::Device device, at::Scala
                 " or bfloat16, not in ", type);
   }
   validate(config, "model");
-  for (const ParameterSlot& slot : parameter_layout(config_, weights_))
+  for (const ParameterSlot& slot : parameter_layout(config_, weights_)) {
     parameters_.emplace_back(slot.name, at::Tensor());
+    forget_compact(slot);
+  }
 }
 
 Transformer::Transformer(const ModelConfig& config, at::Device device, at::ScalarType type, uint64_t seed)
@@ -75,6 +89,7 @@ void Transformer::set_parameter(const std::string& name, const at::Tensor& value
     parameter = moved_to(device_, value.detach(), slots[i].in_model_type() ? type_ : at::kFloat);
     if (learned) parameter = writable(parameter).requires_grad_(true);
     *slots[i].tensor = parameter;
+    forget_compact(slots[i]);
     return;
   }
   data_error("tensor ", name, " does not belong to this model");
@@ -98,27 +113,31 @@ void Transformer::set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxf
 
 void Transformer::set_packed(const std::string& name, const c10::intrusive_ptr<Q8Tensor>& value) {
   for (const ParameterSlot& slot : parameter_layout(config_, weights_)) {
-    if (slot.name != name || slot.packed == nullptr) continue;
+    if (slot.name != name || slot.projection == nullptr) continue;
     check_sizes(*value, slot.shape);
-    *slot.packed = slot.only_looked_up(config_) ? value->to(device_) : value->for_products(device_);
+    slot.projection->packed = slot.only_looked_up(config_) ? value->to(device_) : value->for_products(device_);
     packed_.insert(name);
     return;
   }
   data_error("tensor ", name, " cannot be in 8-bit blocks: this model has no such matrix");
 }
 
-bool Transformer::move_next_matrix() const {
+bool Transformer::move_next_matrices() const {
+  constexpr size_t least = size_t{64} << 10, enough = size_t{8} << 20;  // bytes
   ModelWeights weights = weights_;
+  size_t moved = 0;
   for (const ParameterSlot& slot : parameter_layout(config_, weights)) {
     const at::Tensor& tensor = *slot.tensor;
-    if (slot.only_looked_up(config_) || !is_mapped(tensor) || tensor.nbytes() < huge_page_bytes) continue;
-    if (available_memory() < 2 * static_cast<int64_t>(tensor.nbytes())) return false;
+    const bool is_compact = slot.projection != nullptr && slot.projection->is_compact();
+    if (is_compact || slot.only_looked_up(config_) || !is_mapped(tensor) || tensor.nbytes() < least) continue;
+    if (moved > 0 && moved + tensor.nbytes() > enough) break;
+    if (available_memory() < 2 * static_cast<int64_t>(tensor.nbytes())) break;
     const at::Tensor mapped = tensor.detach();
-    tensor.set_data(copy_to_huge_pages(mapped));
+    if (!fill_compact(slot)) tensor.set_data(copy_to_huge_pages(mapped));
     forget_pages(mapped);
-    return true;
+    moved += mapped.nbytes();
   }
-  return false;
+  return moved > 0;
 }
 
 void Transformer::require_grad(bool on) {
@@ -129,6 +148,8 @@ void Transformer::require_grad(bool on) {
     tensor.requires_grad_(on);
   }
   bind_weights();
+  if (!on) return;
+  for (const ParameterSlot& slot : parameter_layout(config_, weights_)) forget_compact(slot);
 }
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const ModelConfig& config) {
@@ -159,7 +180,8 @@ int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_t
   for (const ParameterSlot& slot : parameter_layout(config, weights)) {
     if (slot.only_looked_up(config)) continue;
     int64_t own = slot.tensor->defined() ? static_cast<int64_t>(slot.tensor->nbytes()) : 0;
-    if (slot.packed != nullptr && *slot.packed) own = (*slot.packed)->bytes();
+    if (slot.projection != nullptr && slot.projection->packed) own = slot.projection->packed->bytes();
+    if (slot.projection != nullptr && slot.projection->is_compact()) own = slot.projection->compact->bytes();
     bytes += slot.expert ? own / config.num_experts * experts : own;
   }
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {

@@ -88,7 +88,7 @@ std::set<std::string> dense_matrices(const ModelConfig& config) {
   ModelWeights unused;
   std::set<std::string> names;
   for (const ParameterSlot& slot : parameter_layout(config, unused)) {
-    if (slot.packed != nullptr) names.insert(slot.name);
+    if (slot.projection != nullptr) names.insert(slot.name);
   }
   return names;
 }
@@ -201,7 +201,8 @@ Transformer dequantized(const Transformer& model, at::ScalarType type) {
   }
   ModelWeights weights = model.weights();
   for (const ParameterSlot& slot : parameter_layout(model.config(), weights)) {
-    if (slot.packed != nullptr && *slot.packed) exact.set_parameter(slot.name, (*slot.packed)->dequantize(type));
+    if (slot.projection == nullptr || !slot.projection->packed) continue;
+    exact.set_parameter(slot.name, slot.projection->packed->dequantize(type));
   }
   for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
     const auto set = [&](const std::shared_ptr<ExpertMatrices>& packed, const char* name) {

@@ -11,6 +11,7 @@
 #include "model/check_pass.h"
 #include "model/dropout_seed.h"
 #include "xinslm/ops/attention.h"
+#include "xinslm/ops/compact.h"
 #include "xinslm/ops/dropout.h"
 #include "xinslm/ops/embedding.h"
 #include "xinslm/ops/linear.h"
@@ -29,7 +30,15 @@ at::Tensor split_heads(const at::Tensor& x, int64_t head_dim) {
 }
 
 at::Tensor project(const at::Tensor& x, const Projection& matrix) {
-  return matrix.packed ? packed_linear(x, matrix.packed, matrix.bias) : linear(x, matrix.weight, matrix.bias);
+  if (matrix.packed) return packed_linear(x, matrix.packed, matrix.bias);
+  if (matrix.is_compact()) return compact_linear(x, *matrix.compact, matrix.bias);
+  return linear(x, matrix.weight, matrix.bias);
+}
+
+at::Tensor look_up(const Projection& table, const at::Tensor& tokens, at::ScalarType type) {
+  if (table.packed) return packed_embedding(table.packed, tokens, type);
+  if (table.is_compact()) return table.compact->select_rows(tokens);
+  return xinslm::embedding(table.weight, tokens);
 }
 
 at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x) {
@@ -130,9 +139,7 @@ PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions
 
 /// Looks the tokens up, [B, T, H]. Word dropout hides all places of a word at once (Gal & Ghahramani 2016).
 at::Tensor Transformer::embed(const at::Tensor& tokens, const ForwardOptions& options) const {
-  const Projection& table = weights_.embedding;
-  at::Tensor x = table.packed ? packed_embedding(table.packed, tokens, type_)
-                              : xinslm::embedding(table.weight, tokens.to(device_));
+  at::Tensor x = look_up(weights_.embedding, tokens.to(device_), type_);
   if (options.word_dropout > 0) {
     const at::Tensor words = at::ones({config_.vocab_size}, x.options().requires_grad(false));
     const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::words);

@@ -73,21 +73,39 @@ at::Tensor Q8Tensor::dequantize(at::ScalarType type) const {
 
 at::Tensor Q8Tensor::select_rows(const at::Tensor& ids, at::ScalarType type) const {
   if (sizes().size() != 2) usage_error("tensor ", name(), " is ", at::IntArrayRef(sizes()), ", expected one matrix");
-  const at::Tensor wanted = ids.flatten().to(device());
-  at::Tensor integers, factors;
-  if (layout() == PackedLayout::checkpoint) {
-    integers = values().index_select(0, wanted).unflatten(1, {-1, quant_block}).to(at::kFloat);
-    factors = scales().index_select(0, wanted).to(at::kFloat);
-  } else {
-    using at::indexing::Slice;
-    const at::Tensor group = wanted.floor_divide(lanes), lane = wanted.remainder(lanes);
-    const at::Tensor words = values().flatten(1).unflatten(1, {-1, lanes, word_columns});
-    integers = words.index({group, Slice(), lane}).flatten(1).unflatten(1, {-1, quant_block}).to(at::kFloat) - 128;
-    factors = scales().index({group, Slice(), lane}).to(at::kFloat);
-  }
   std::vector<int64_t> result = ids.sizes().vec();
   result.push_back(sizes().back());
-  return (integers * factors.unsqueeze(-1)).reshape(result).to(type);
+  if (!device().is_cpu()) {
+    const at::Tensor wanted = ids.flatten().to(device());
+    const at::Tensor integers = values().index_select(0, wanted).unflatten(1, {-1, quant_block}).to(at::kFloat);
+    const at::Tensor factors = scales().index_select(0, wanted).to(at::kFloat);
+    return (integers * factors.unsqueeze(-1)).reshape(result).to(type);
+  }
+  const at::Tensor wanted = ids.to(at::kCPU).flatten().contiguous();
+  at::Tensor rows = at::empty(result, at::kFloat);
+  for (int64_t i = 0; i < wanted.numel(); ++i) {
+    decode_row(wanted.const_data_ptr<int64_t>()[i], rows.mutable_data_ptr<float>() + i * sizes().back());
+  }
+  return rows.to(type);
+}
+
+void Q8Tensor::decode_row(int64_t row, float* to) const {
+  const int64_t width = sizes().back(), blocks = width / quant_block;
+  for (int64_t b = 0; b < blocks; ++b, to += quant_block) {
+    if (layout() == PackedLayout::checkpoint) {
+      const auto* from = static_cast<const int8_t*>(value_data()) + row * width + b * quant_block;
+      const float scale = load<at::Half>(scale_data(), row * blocks + b);
+      for (int64_t i = 0; i < quant_block; ++i) to[i] = static_cast<float>(from[i]) * scale;
+    } else {
+      const int64_t place = row / lanes * blocks + b, lane = row % lanes;
+      const auto* from = static_cast<const uint8_t*>(value_data()) + place * lanes * quant_block + lane * word_columns;
+      const float scale = load<at::Half>(scale_data(), place * lanes + lane);
+      for (int64_t i = 0; i < quant_block; ++i) {
+        const uint8_t code = from[i / word_columns * lanes * word_columns + i % word_columns];
+        to[i] = static_cast<float>(code - 128) * scale;
+      }
+    }
+  }
 }
 
 }  // namespace xinslm

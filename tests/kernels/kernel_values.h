@@ -133,5 +133,6 @@ void check_moe_kernels(Checks& checks);
 void check_attention_kernels(Checks& checks);
 void check_decode_kernels(Checks& checks);
 void check_packed_kernels(Checks& checks);
+void check_compact_kernels(Checks& checks);
 
 }  // namespace xinslm::test

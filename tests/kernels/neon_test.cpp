@@ -15,6 +15,7 @@ int main() {
     check_attention_kernels(checks);
     check_decode_kernels(checks);
     check_packed_kernels(checks);
+    check_compact_kernels(checks);
     std::printf("%s: checked, %d differences\n", isa_name(isa).c_str(), checks.failures());
     failures += checks.failures();
   }

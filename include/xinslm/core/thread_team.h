@@ -11,6 +11,9 @@ struct Upcoming {
   int64_t bytes = 0;
 };
 
+/// Has the beginning of it brought into the core's second cache, without waiting for it.
+void bring_closer(const Upcoming& upcoming);
+
 /// A thread's place in a team that works on one thing together, in phases.
 class TeamMember {
  public:

@@ -72,10 +72,11 @@ class Transformer {
   /// Whether a parameter's place is taken by a packed tensor.
   bool is_packed(const std::string& name) const { return packed_.contains(name); }
 
-  /// Copies one more of the matrices that each token reads out of a file's map, whose pages are small, into large pages
-  /// of the process (core/huge_pages.h), when the machine has the memory. Not while a pass is running.
-  /// @return false when none was left to copy
-  bool move_next_matrix() const;
+  /// Brings some more of the matrices that each token reads, one large one or several small ones, out of a file's map,
+  /// whose pages are small, into large pages of the process (core/huge_pages.h) when the machine has the memory;
+  /// bfloat16 in compact form (quant/compact_bfloat16.h). Not while a pass is running.
+  /// @return false when none was left
+  bool move_next_matrices() const;
 
   /// Turns gradients of all parameters on or off. On: memory-mapped weights, which must not be written to, are copied.
   /// @throws Error(usage) for a parameter on a GPU of 2^32 elements or more, which kernels there count in 32 bits

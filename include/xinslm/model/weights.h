@@ -4,17 +4,21 @@
 #include <memory>
 #include <vector>
 
+#include "xinslm/quant/compact_bfloat16.h"
 #include "xinslm/quant/expert_matrices.h"
 #include "xinslm/quant/packed_tensor.h"
 
 namespace xinslm {
 
 /// A matrix [rows, in] and the bias of its rows, or none. Where `packed` is set it holds the weights and `weight` is
-/// undefined.
+/// undefined. Where `compact` is filled it has the same values as `weight` and is what products read.
 struct Projection {
   at::Tensor weight;
   c10::intrusive_ptr<Q8Tensor> packed;
+  std::shared_ptr<CompactBfloat16> compact;  // shared by copies of the model; null for experts and the router
   at::Tensor bias;
+
+  bool is_compact() const { return compact && !compact->empty(); }
 
   int64_t rows() const { return packed ? packed->sizes()[0] : weight.size(0); }
   int64_t width() const { return packed ? packed->sizes()[1] : weight.size(1); }

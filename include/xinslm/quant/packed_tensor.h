@@ -43,6 +43,9 @@ class PackedTensor : public torch::CustomClassHolder {
   const std::vector<int64_t>& sizes() const { return parts_.sizes; }
   const at::Tensor& values() const { return parts_.values; }
   const at::Tensor& scales() const { return parts_.scales; }
+  /// Where they lie: asking a tensor costs as much as multiplying a hundred weights.
+  const void* value_data() const { return value_data_; }
+  const void* scale_data() const { return scale_data_; }
   at::Device device() const { return parts_.values.device(); }
   /// What values and scales take up, filling included.
   int64_t bytes() const;
@@ -54,11 +57,15 @@ class PackedTensor : public torch::CustomClassHolder {
   PackedParts saved_parts() const;
 
  protected:
-  explicit PackedTensor(PackedParts parts) : parts_(std::move(parts)) {}
+  explicit PackedTensor(PackedParts parts)
+      : parts_(std::move(parts)),
+        value_data_(parts_.values.const_data_ptr()),
+        scale_data_(parts_.scales.const_data_ptr()) {}
   const PackedParts& parts() const { return parts_; }
 
  private:
   PackedParts parts_;
+  const void *value_data_, *scale_data_;
 };
 
 /// One line: type, name, sizes, layout, device, bytes.
@@ -137,6 +144,9 @@ class Q8Tensor final : public PackedTensor {
   /// Rows of a matrix [rows, in] decoded, as an embedding looks them up: [..., in] of the type given.
   /// @param ids  [...] int64 in [0, rows), not checked
   at::Tensor select_rows(const at::Tensor& ids, at::ScalarType type) const;
+
+  /// One row of a matrix [rows, in] on the processor. @param to  [in]
+  void decode_row(int64_t row, float* to) const;
 
   std::string_view type_name() const override { return "Q8Tensor"; }
 };

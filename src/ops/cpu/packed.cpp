@@ -124,8 +124,9 @@ void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, co
                     float* out, int64_t out_stride) {
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
-  multiply_mxfp4(weight.values().const_data_ptr<uint8_t>() + place * group_rows * block / 2,
-                 weight.scales().const_data_ptr<uint8_t>() + place * group_rows, blocks, x, count, out, out_stride);
+  multiply_mxfp4(static_cast<const uint8_t*>(weight.value_data()) + place * group_rows * block / 2,
+                 static_cast<const uint8_t*>(weight.scale_data()) + place * group_rows, blocks, x, count, out,
+                 out_stride);
 }
 
 void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group, const ActivationRows& x,
@@ -135,8 +136,8 @@ void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group
   const int64_t rows = source.sizes()[1], blocks = source.sizes()[2] / block, first = group * group_rows;
   const int64_t row = expert * rows + first;
   GroupBuffer& buffer = group_buffer(blocks);
-  packed_kernels().group_mxfp4(source.values().const_data_ptr<uint8_t>() + row * blocks * block / 2,
-                               source.scales().const_data_ptr<uint8_t>() + row * blocks, blocks,
+  packed_kernels().group_mxfp4(static_cast<const uint8_t*>(source.value_data()) + row * blocks * block / 2,
+                               static_cast<const uint8_t*>(source.scale_data()) + row * blocks, blocks,
                                std::min(group_rows, rows - first), buffer.values.get(), buffer.scales.get());
   multiply_mxfp4(buffer.values.get(), buffer.scales.get(), blocks, x, count, out, out_stride);
 }
@@ -145,8 +146,8 @@ void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const
                     float* out, int64_t out_stride) {
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
-  const auto* values = weight.values().const_data_ptr<uint8_t>() + place * group_rows * block;
-  const auto* scales = static_cast<const uint16_t*>(weight.scales().const_data_ptr()) + place * group_rows;
+  const auto* values = static_cast<const uint8_t*>(weight.value_data()) + place * group_rows * block;
+  const auto* scales = static_cast<const uint16_t*>(weight.scale_data()) + place * group_rows;
   if (x.rounded && count >= TileKernels::least_rows) {
     tile_kernels()->q8(values, scales, blocks, x.rounded, count, out, out_stride);
   } else {

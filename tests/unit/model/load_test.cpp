@@ -10,6 +10,7 @@
 #include "xinslm/core/json.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/format/model_folder.h"
+#include "xinslm/model/decoder.h"
 
 using namespace xinslm;
 
@@ -64,12 +65,58 @@ TEST_F(LoadModel, LargeMatricesMoveOutOfTheMapOneAtATime) {
   const Transformer model = small_model(config);
   save(model);
   const Transformer again = load_model(folder_, at::kCPU, at::kFloat);
-  EXPECT_TRUE(again.move_next_matrix());
-  EXPECT_FALSE(again.move_next_matrix());
+  EXPECT_TRUE(again.move_next_matrices());
+  EXPECT_FALSE(again.move_next_matrices());
   for (const auto& [name, tensor] : again.parameters()) EXPECT_EQ(is_mapped(tensor), name != "lm_head.weight") << name;
   EXPECT_FALSE(is_mapped(again.head().weight));
   EXPECT_TRUE(at::equal(again.head().weight, model.head().weight));
   EXPECT_TRUE(at::equal(parameter(again, "model.embed_tokens.weight"), parameter(model, "model.embed_tokens.weight")));
+}
+
+TEST_F(LoadModel, Bfloat16MatricesBecomeCompactWithoutChange) {
+  ModelConfig config = small_config();
+  config.vocab_size = 2100;
+  config.hidden_size = 64;
+  config.tie_word_embeddings = true;
+  save(Transformer(config, at::kCPU, at::kBFloat16, 5));
+  Transformer model = load_model(folder_, at::kCPU, at::kBFloat16);
+  const Transformer copy = model;
+  const at::Tensor tokens = some_tokens(1, 20), mapped = model.head().weight.clone();
+  const int64_t bytes = bytes_read_per_token(model, 0, 0);
+  const auto logits = [&](const Transformer& of, int64_t count) {
+    return of.logits(of.hidden_states(tokens.narrow(1, 0, count)));
+  };
+  const auto stepped = [&] {
+    KvCache cache(config, 1, at::kCPU, at::kBFloat16);
+    Decoder decoder(model);
+    for (int64_t i = 0; i < 3; ++i) decoder.step(tokens[0][i].item<int64_t>(), cache, 0);
+    return decoder.step(tokens[0][3].item<int64_t>(), cache, 0).clone();
+  };
+  const at::Tensor few = logits(model, 2), many = logits(model, 20), step = stepped();
+  EXPECT_TRUE(model.move_next_matrices());
+  EXPECT_FALSE(model.move_next_matrices());
+  ASSERT_TRUE(model.head().is_compact() && copy.head().is_compact());
+  EXPECT_TRUE(at::equal(model.head().compact->restore(), mapped));
+  EXPECT_LT(bytes_read_per_token(model, 0, 0), bytes - 2100 * 64 / 3);
+  EXPECT_TRUE(at::equal(logits(model, 20), many));
+  EXPECT_LT(largest_difference(logits(model, 2), few), 1e-2 * few.abs().max().item<double>());
+  EXPECT_LT(largest_difference(stepped(), step), 1e-5);
+  model.set_parameter("model.embed_tokens.weight", mapped + 1);
+  EXPECT_FALSE(model.head().is_compact());
+  EXPECT_TRUE(copy.head().is_compact());
+  EXPECT_GT(largest_difference(logits(model, 20), many), 0.1);
+}
+
+TEST_F(LoadModel, WhatLearnsIsNotCompact) {
+  ModelConfig config = small_config();
+  config.vocab_size = 2100;
+  config.hidden_size = 64;
+  save(Transformer(config, at::kCPU, at::kBFloat16, 5));
+  Transformer model = load_model(folder_, at::kCPU, at::kBFloat16);
+  EXPECT_TRUE(model.move_next_matrices());
+  EXPECT_TRUE(model.head().is_compact());
+  model.require_grad(true);
+  EXPECT_FALSE(model.head().is_compact());
 }
 
 TEST_F(LoadModel, WeightsStayMappedUntilTheyAreToLearn) {

@@ -9,15 +9,33 @@ namespace xinslm::XINSLM_ISA {
 
 constexpr int32_t dot_offset_fp4 = 0, dot_offset_q8 = 0;
 
-XINSLM_INLINE ByteVec look_up_fp4(ByteVec codes) {
-  constexpr int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+/// Twice the values of FP4's codes 0 to 15.
+constexpr int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// A table for look_up().
+XINSLM_INLINE ByteVec sixteen_bytes(const void* table) {
+  return load_bytes(static_cast<const uint8_t*>(table));
+}
+/// The table's byte of each code below 16.
+XINSLM_INLINE ByteVec look_up(ByteVec table, ByteVec codes) {
 #if defined(__aarch64__)
-  return bits_as<ByteVec>(vqtbl1q_s8(vld1q_s8(table), bits_as<uint8x16_t>(codes)));
+  return bits_as<ByteVec>(vqtbl1q_u8(bits_as<uint8x16_t>(table), bits_as<uint8x16_t>(codes)));
 #else
   ByteVec values;
-  for (int i = 0; i < 4 * lanes; ++i) values[i] = static_cast<uint8_t>(table[codes[i]]);
+  for (int i = 0; i < 4 * lanes; ++i) values[i] = table[codes[i]];
   return values;
 #endif
+}
+/// The first eight bytes of `a` and of `b` in turns.
+XINSLM_INLINE ByteVec interleave_low(ByteVec a, ByteVec b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+XINSLM_INLINE ByteVec interleave_high(ByteVec a, ByteVec b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+XINSLM_INLINE ByteVec look_up_fp4(ByteVec codes) {
+  return look_up(sixteen_bytes(fp4_values), codes);
 }
 XINSLM_INLINE ByteVec fp4_of_low_nibbles(ByteVec pairs) {
   return look_up_fp4(pairs & 15);

@@ -16,20 +16,41 @@ constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 0;
 /// Twice the values of FP4's codes 0 to 15, and 12.
 constexpr uint8_t fp4_values[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
-struct Fp4Table {  // once for each 16 bytes of a vector
-  uint8_t bytes[4 * lanes];
-  constexpr Fp4Table() : bytes() {
-    for (int i = 0; i < 4 * lanes; ++i) bytes[i] = fp4_values[i % 16];
-  }
-};
-constexpr Fp4Table fp4_table;
+/// A table for look_up(): once for each 16 bytes of a vector.
+XINSLM_INLINE ByteVec sixteen_bytes(const uint8_t* table) {
+  const __m128i once = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+#if defined(__AVX512F__)
+  return bits_as<ByteVec>(_mm512_maskz_broadcast_i32x4(0xffff, once));
+#else
+  return bits_as<ByteVec>(_mm256_broadcastsi128_si256(once));
+#endif
+}
+/// The table's byte of each code below 16.
+XINSLM_INLINE ByteVec look_up(ByteVec table, ByteVec codes) {
+#if defined(__AVX512F__)
+  return bits_as<ByteVec>(_mm512_shuffle_epi8(bits_as<__m512i>(table), bits_as<__m512i>(codes)));
+#else
+  return bits_as<ByteVec>(_mm256_shuffle_epi8(bits_as<__m256i>(table), bits_as<__m256i>(codes)));
+#endif
+}
+/// Of each 16 bytes the first eight of `a` and of `b` in turns.
+XINSLM_INLINE ByteVec interleave_low(ByteVec a, ByteVec b) {
+#if defined(__AVX512F__)
+  return bits_as<ByteVec>(_mm512_unpacklo_epi8(bits_as<__m512i>(a), bits_as<__m512i>(b)));
+#else
+  return bits_as<ByteVec>(_mm256_unpacklo_epi8(bits_as<__m256i>(a), bits_as<__m256i>(b)));
+#endif
+}
+XINSLM_INLINE ByteVec interleave_high(ByteVec a, ByteVec b) {
+#if defined(__AVX512F__)
+  return bits_as<ByteVec>(_mm512_unpackhi_epi8(bits_as<__m512i>(a), bits_as<__m512i>(b)));
+#else
+  return bits_as<ByteVec>(_mm256_unpackhi_epi8(bits_as<__m256i>(a), bits_as<__m256i>(b)));
+#endif
+}
 
 XINSLM_INLINE ByteVec look_up_fp4(ByteVec codes) {
-#if defined(__AVX512F__)
-  return bits_as<ByteVec>(_mm512_shuffle_epi8(bits_as<__m512i>(load_bytes(fp4_table.bytes)), bits_as<__m512i>(codes)));
-#else
-  return bits_as<ByteVec>(_mm256_shuffle_epi8(bits_as<__m256i>(load_bytes(fp4_table.bytes)), bits_as<__m256i>(codes)));
-#endif
+  return look_up(sixteen_bytes(fp4_values), codes);
 }
 XINSLM_INLINE ByteVec fp4_of_low_nibbles(ByteVec pairs) {
   return look_up_fp4(pairs & 15);

@@ -1,0 +1,66 @@
+#include "xinslm/ops/compact.h"
+
+#include "unit/ops/check.h"
+#include "xinslm/core/cpu_features.h"
+#include "xinslm/core/error.h"
+
+using namespace xinslm;
+using namespace xinslm::test;
+
+namespace {
+
+/// With some numbers that have no code.
+at::Tensor weights(int64_t rows, int64_t width) {
+  at::Tensor matrix = (normal({rows, width}, 2) * 0.02).to(at::kBFloat16);
+  for (int64_t row = 0; row < rows; row += 5) matrix[row][row % width] = 1e20;
+  return matrix;
+}
+
+}  // namespace
+
+TEST(CompactLinear, GivesWhatLinearGives) {
+  const Isa before = active_isa();
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    for (const auto& [rows, width] : std::vector<std::pair<int64_t, int64_t>>{{4, 600}, {35, 245}, {400, 192}}) {
+      CompactBfloat16 compact;
+      ASSERT_TRUE(compact.fill(weights(rows, width)));
+      for (const int64_t count : {1, 3, 8, 9, 40}) {
+        SCOPED_TRACE(::testing::Message() << isa_name(isa) << ", " << count << " x " << width << " to " << rows);
+        const at::Tensor x = normal({count, width}, 1).to(at::kBFloat16), bias = normal({rows}, 3);
+        for (const at::Tensor& shift : {at::Tensor(), bias}) {
+          const at::Tensor found = compact_linear(x, compact, shift), expected = compact_linear_ref(x, compact, shift);
+          EXPECT_EQ(found.scalar_type(), at::kBFloat16);
+          EXPECT_TRUE(at::allclose(found.to(at::kFloat), expected.to(at::kFloat), 1e-2, 1e-2));
+        }
+      }
+    }
+  }
+  set_active_isa(before);
+}
+
+TEST(CompactLinear, BringsLargeMatricesBackInParts) {
+  const at::Tensor matrix = (normal({9000, 1024}, 2) * 0.02).to(at::kBFloat16);
+  CompactBfloat16 compact;
+  ASSERT_TRUE(compact.fill(matrix));
+  const at::Tensor x = normal({2, 5, 1024}, 1).to(at::kBFloat16);
+  EXPECT_TRUE(at::allclose(compact_linear(x, compact, {}).to(at::kFloat), at::matmul(x, matrix.t()).to(at::kFloat),
+                           1e-2, 1e-2));
+}
+
+TEST(CompactLinear, HasTheGradientOfX) {
+  CompactBfloat16 compact;
+  ASSERT_TRUE(compact.fill((normal({20, 64}, 2) * 0.02).to(at::kBFloat16)));
+  const at::Tensor grad = normal({3, 20}, 3).to(at::kBFloat16);
+  at::Tensor x = normal({3, 64}, 1).to(at::kBFloat16).requires_grad_(true);
+  compact_linear(x, compact, {}).backward(grad);
+  EXPECT_TRUE(at::allclose(x.grad().to(at::kFloat), grad.mm(compact.restore()).to(at::kFloat), 1e-2, 1e-3));
+}
+
+TEST(CompactLinear, RefusesWhatDoesNotFit) {
+  CompactBfloat16 compact;
+  ASSERT_TRUE(compact.fill((normal({20, 64}, 2) * 0.02).to(at::kBFloat16)));
+  EXPECT_THROW(compact_linear(normal({3, 63}, 1).to(at::kBFloat16), compact, {}), Error);
+  EXPECT_THROW(compact_linear(normal({3, 64}, 1), compact, {}), Error);
+  EXPECT_THROW(compact_linear(normal({3, 64}, 1).to(at::kBFloat16), compact, normal({19}, 1)), Error);
+}
