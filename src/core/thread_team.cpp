@@ -35,10 +35,12 @@ void bring_closer(const Upcoming& upcoming) {
 
 void TeamMember::wait_for_all(const Upcoming& upcoming) {
   const int64_t target = ++phases_ * size_;
-  arrived_.fetch_add(1, std::memory_order_acq_rel);
+  // Nobody takes from the next phase's pieces yet, nor any more from those of the last, which were counted there.
+  shared_.taken[static_cast<size_t>(number_)].pieces[phases_ % 2].store(0, std::memory_order_relaxed);
+  shared_.arrived.fetch_add(1, std::memory_order_acq_rel);
   const char* next = static_cast<const char*>(upcoming.memory);
   const char* end = next + std::min(upcoming.bytes, most_upcoming);
-  for (int round = 0; arrived_.load(std::memory_order_acquire) < target;) {
+  for (int round = 0; shared_.arrived.load(std::memory_order_acquire) < target;) {
     if (next < end) {
       for (int64_t i = 0; i < lines_a_round; ++i, next += line) __builtin_prefetch(next, 0, 2);
     } else if (round++ < spins) {
@@ -50,10 +52,10 @@ void TeamMember::wait_for_all(const Upcoming& upcoming) {
 }
 
 void run_team(int threads, const std::function<void(TeamMember&)>& body) {
-  std::atomic<int64_t> arrived{0};
+  TeamMember::Shared shared(threads);
 #pragma omp parallel num_threads(threads)
   {
-    TeamMember member(omp_get_thread_num(), omp_get_num_threads(), arrived);
+    TeamMember member(omp_get_thread_num(), omp_get_num_threads(), shared);
     body(member);
   }
 }

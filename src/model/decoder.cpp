@@ -19,6 +19,9 @@ namespace {
 /// Positions whose cosines and sines are computed at a time.
 constexpr int64_t rotary_positions = 256;
 
+/// Logits whose weights are read at a time.
+constexpr int64_t words_together = 512;
+
 bool is_float_or_bfloat16(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
 }
@@ -94,11 +97,12 @@ void Decoder::State::finish(TeamMember& member) {
               normed.values.data());
   if (model.head().packed) normed.quantize();
   float* out = padded_logits.mutable_data_ptr<float>();
-  const auto rows = decode_pieces(member, config.vocab_size);
-  decode_project(model.head(), normed, rows.begin, rows.end, out);
   const float cap = static_cast<float>(config.logit_softcap);
-  if (cap <= 0) return;
-  for (int64_t i = rows.begin; i < rows.end; ++i) out[i] = std::tanh(out[i] / cap) * cap;
+  member.share_out(config.vocab_size, words_together, [&](const TeamMember::Range& rows) {
+    decode_project(model.head(), normed, rows.begin, rows.end, out);
+    if (cap <= 0) return;
+    for (int64_t i = rows.begin; i < rows.end; ++i) out[i] = std::tanh(out[i] / cap) * cap;
+  });
 }
 
 bool Decoder::supports(const Transformer& model) {

@@ -394,13 +394,12 @@ void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) co
   DecodeScratch::Own& own = scratch.own(member.number());
   const int64_t units = config_.intermediate_size / cpu::unit_columns;
   own.normed.quantize();
-  const auto tasks = member.share(scratch.experts * units);
-  for (int64_t task = tasks.begin; task < tasks.end; ++task) {
-    const int64_t j = task / units, unit = task % units;
+  member.share_out(scratch.experts * units, 1, [&](const TeamMember::Range& task) {
+    const int64_t j = task.begin / units, unit = task.begin % units;
     float rows[2 * cpu::unit_columns], act[cpu::unit_columns];
     cpu::gate_up_unit(packed_, own.chosen[j], unit, own.normed.quantized.rows(), 1, config_.swiglu_limit, rows, act);
     scratch.quantized_act.write(j, unit, 1, act);
-  }
+  });
 }
 
 Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) const {

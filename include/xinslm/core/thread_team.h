@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace xinslm {
 
@@ -17,7 +18,17 @@ void bring_closer(const Upcoming& upcoming);
 /// A thread's place in a team that works on one thing together, in phases.
 class TeamMember {
  public:
-  TeamMember(int number, int size, std::atomic<int64_t>& arrived) : number_(number), size_(size), arrived_(arrived) {}
+  /// What the members have in common; numbers of different writers lie in different lines of the cache.
+  struct Shared {
+    struct alignas(64) Taken {
+      std::atomic<int64_t> pieces[2]{};  // of a member's share, in this phase and the next
+    };
+    explicit Shared(int size) : taken(static_cast<size_t>(size)) {}
+    alignas(64) std::atomic<int64_t> arrived{0};  // at the ends of phases
+    std::vector<Taken> taken;
+  };
+
+  TeamMember(int number, int size, Shared& shared) : number_(number), size_(size), shared_(shared) {}
 
   int number() const { return number_; }
   int size() const { return size_; }
@@ -28,14 +39,28 @@ class TeamMember {
   };
   Range share(int64_t count) const { return {count * number_ / size_, count * (number_ + 1) / size_}; }
 
+  /// Calls body(range) for pieces of [0, count) of up to `piece` items: those of this member's share, one after the
+  /// other, then what is left of others'. Once in a phase, by every member, with the same numbers.
+  template <class Body>
+  void share_out(int64_t count, int64_t piece, const Body& body) {
+    const int64_t pieces = (count + piece - 1) / piece;
+    for (int64_t i = 0; i < size_; ++i) {
+      const int64_t owner = (number_ + i) % size_, first = pieces * owner / size_, end = pieces * (owner + 1) / size_;
+      std::atomic<int64_t>& taken = shared_.taken[static_cast<size_t>(owner)].pieces[phases_ % 2];
+      for (int64_t next; (next = first + taken.fetch_add(1, std::memory_order_relaxed)) < end;) {
+        body(Range{next * piece, next * piece + piece < count ? next * piece + piece : count});
+      }
+    }
+  }
+
   /// Returns when every member has arrived; what they wrote before is seen after. Until then brings the beginning of
   /// what is upcoming into the core's cache, then spins shortly, then lets other programs have the core.
   void wait_for_all(const Upcoming& upcoming = {});
 
  private:
   int number_, size_;
-  int64_t phases_ = 0;
-  std::atomic<int64_t>& arrived_;
+  int64_t phases_ = 0;  // behind this member
+  Shared& shared_;
 };
 
 /// Runs body on up to `threads` threads at once and returns when all are done. An exception of any member would leave
