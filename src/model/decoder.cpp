@@ -19,9 +19,6 @@ namespace {
 /// Positions whose cosines and sines are computed at a time.
 constexpr int64_t rotary_positions = 256;
 
-/// Logits whose weights are read at a time.
-constexpr int64_t words_together = 512;
-
 bool is_float_or_bfloat16(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
 }
@@ -93,12 +90,12 @@ void Decoder::State::embed(int64_t token) {
 void Decoder::State::finish(TeamMember& member) {
   const ModelConfig& config = model.config();
   DecodeInput& normed = scratch.own(member.number()).normed;
-  decode_norm(scratch.hidden.data(), model.weights().norm, config.rms_norm_eps, config.hidden_size,
+  decode_norm(scratch.own(member.number()).hidden.data(), model.weights().norm, config.rms_norm_eps, config.hidden_size,
               normed.values.data());
   if (model.head().packed) normed.quantize();
   float* out = padded_logits.mutable_data_ptr<float>();
   const float cap = static_cast<float>(config.logit_softcap);
-  member.share_out(config.vocab_size, words_together, [&](const TeamMember::Range& rows) {
+  member.share_out(config.vocab_size, decode_rows_together(member, model.head()), [&](const TeamMember::Range& rows) {
     decode_project(model.head(), normed, rows.begin, rows.end, out);
     if (cap <= 0) return;
     for (int64_t i = rows.begin; i < rows.end; ++i) out[i] = std::tanh(out[i] / cap) * cap;
@@ -137,6 +134,7 @@ const at::Tensor& Decoder::step(int64_t token, KvCache& cache, int64_t num_exper
   }
   state.settle();
   run_team(state.threads, [&](TeamMember& member) {
+    state.scratch.own(member.number()).hidden = state.scratch.hidden;
     for (size_t layer = 0; layer < state.layers.size(); ++layer) {
       const DecoderLayer* next = layer + 1 < state.layers.size() ? &state.layers[layer + 1] : nullptr;
       state.layers[layer].run(member, state.scratch, next);

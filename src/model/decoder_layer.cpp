@@ -28,6 +28,9 @@ constexpr int64_t stretch_tokens = 256;
 
 constexpr int64_t piece = decode_piece;
 
+/// Groups of rows of an expert's down matrix that are handed out at a time, some tens of kilobytes.
+constexpr int64_t groups_together = 4;
+
 /// `count` values and room for a whole last piece.
 size_t padded(int64_t count) {
   return static_cast<size_t>((count + piece - 1) / piece * piece);
@@ -80,9 +83,11 @@ void store_row(const float* x, const at::Tensor& stored, const at::Tensor& scale
 
 }  // namespace
 
-TeamMember::Range decode_pieces(const TeamMember& member, int64_t count) {
-  const TeamMember::Range range = member.share((count + piece - 1) / piece);
-  return {std::min(count, range.begin * piece), std::min(count, range.end * piece)};
+int64_t decode_rows_together(const TeamMember& member, const Projection& matrix) {
+  constexpr int64_t bytes = 256 << 10;
+  const int64_t row_bytes = std::max<int64_t>(1, decode_memory(matrix, 0, 1).bytes);
+  const int64_t rows = std::min(bytes / row_bytes, matrix.rows() / (2 * member.size()));
+  return std::max(piece, rows / piece * piece);
 }
 
 DecodeInput::DecodeInput(int64_t width) : quantized(1, width / quant_block * quant_block) {
@@ -121,7 +126,8 @@ void decode_norm(const float* x, const at::Tensor& gain, double eps, int64_t wid
 }
 
 DecodeScratch::Own::Own(const ModelConfig& config)
-    : normed(config.hidden_size),
+    : hidden(padded(config.hidden_size)),
+      normed(config.hidden_size),
       mixed(config.num_attention_heads * config.head_dim),
       act(dense_width(config)),
       query(static_cast<size_t>(config.num_attention_heads / config.num_key_value_heads * config.head_dim)),
@@ -146,6 +152,7 @@ DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
   gate_up.resize(padded(2 * inner));
   act.resize(padded(inner));
   if (config.num_experts > 0) quantized_act = cpu::QuantizedBuffer(most, config.intermediate_size);
+  if (config.num_experts > 0) added.resize(size(most) * padded(hidden_size));
   for (int thread = 0; thread < threads; ++thread) owns.emplace_back(config);
 }
 
@@ -164,7 +171,7 @@ void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch, const Decoder
   project(member, scratch);
   if (!goes_by_heads(member)) member.wait_for_all();
   attend(member, scratch);
-  const auto rows = decode_pieces(member, config_.hidden_size);
+  const auto rows = member.share(config_.hidden_size, decode_rows_together(member, weights_.output));
   member.wait_for_all(decode_memory(weights_.output, rows.begin, rows.end));
   mix_heads(member, scratch);
   member.wait_for_all(mlp_weights(member));
@@ -176,6 +183,7 @@ void DecoderLayer::run(TeamMember& member, DecodeScratch& scratch, const Decoder
     dense_mlp(member, scratch);
   }
   member.wait_for_all(next == nullptr ? Upcoming{} : next->first_weights(member));
+  take_over(member, scratch);
 }
 
 /// Whether each member attends with just the heads that it projected, so that nobody waits in between.
@@ -185,7 +193,7 @@ bool DecoderLayer::goes_by_heads(const TeamMember& member) const {
 
 /// A member's share of the rows of the query's, key's or value's matrix.
 TeamMember::Range DecoderLayer::projected_rows(const TeamMember& member, const Projection& matrix) const {
-  if (!goes_by_heads(member)) return decode_pieces(member, matrix.rows());
+  if (!goes_by_heads(member)) return member.share(matrix.rows(), piece);
   const int64_t rows = matrix.rows() / config_.num_key_value_heads;
   const auto heads = member.share(config_.num_key_value_heads);
   return {heads.begin * rows, heads.end * rows};
@@ -198,14 +206,14 @@ Upcoming DecoderLayer::first_weights(const TeamMember& member) const {
 
 Upcoming DecoderLayer::mlp_weights(const TeamMember& member) const {
   if (is_moe_) return decode_memory(weights_.router, 0, config_.num_experts);
-  const auto inner = decode_pieces(member, weights_.down.width());
+  const auto inner = member.share(weights_.down.width(), piece);
   return decode_memory(weights_.gate_up, 2 * inner.begin, 2 * inner.end);
 }
 
 void DecoderLayer::project(TeamMember& member, DecodeScratch& scratch) const {
-  DecodeInput& normed = scratch.own(member.number()).normed;
-  decode_norm(scratch.hidden.data(), weights_.input_norm, config_.rms_norm_eps, config_.hidden_size,
-              normed.values.data());
+  DecodeScratch::Own& own = scratch.own(member.number());
+  DecodeInput& normed = own.normed;
+  decode_norm(own.hidden.data(), weights_.input_norm, config_.rms_norm_eps, config_.hidden_size, normed.values.data());
   if (weights_.query.packed || weights_.key.packed || weights_.value.packed) normed.quantize();
   bring_cache_closer(member);
   const auto project = [&](const Projection& matrix, std::vector<float>& out) {
@@ -225,7 +233,8 @@ void DecoderLayer::bring_cache_closer(const TeamMember& member) const {
   const auto heads = member.share(config_.num_key_value_heads);
   for (int64_t head = heads.begin; head < heads.end; ++head) {
     for (const at::Tensor& stored : {place.keys, place.values}) {
-      bring_closer({row_at(stored, head * stored.size(2) + place.first, width), tokens * width * stored.element_size()});
+      const int64_t row_bytes = width * stored.element_size();
+      bring_closer({row_at(stored, head * stored.size(2) + place.first, width), tokens * row_bytes});
     }
   }
 }
@@ -285,7 +294,8 @@ void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& ow
 
 void DecoderLayer::mix_heads(TeamMember& member, DecodeScratch& scratch) const {
   const int64_t width = config_.head_dim, heads = config_.num_attention_heads, parts = stretches(member);
-  DecodeInput& mixed = scratch.own(member.number()).mixed;
+  DecodeScratch::Own& own = scratch.own(member.number());
+  DecodeInput& mixed = own.mixed;
   const float* sinks = floats_or_null(weights_.sinks);
   for (int64_t head = 0; head < heads; ++head) {
     decode_kernels().join_stretches(scratch.largest.data() + head, scratch.total.data() + head,
@@ -293,22 +303,24 @@ void DecoderLayer::mix_heads(TeamMember& member, DecodeScratch& scratch) const {
                                     width, mixed.values.data() + head * width);
   }
   if (weights_.output.packed) mixed.quantize();
-  const auto rows = decode_pieces(member, config_.hidden_size);
-  decode_project(weights_.output, mixed, rows.begin, rows.end, scratch.middle.data());
-  for (int64_t i = rows.begin; i < rows.end; ++i) scratch.middle[i] += scratch.hidden[i];
+  const int64_t together = decode_rows_together(member, weights_.output);
+  member.share_out(config_.hidden_size, together, [&](const TeamMember::Range& rows) {
+    decode_project(weights_.output, mixed, rows.begin, rows.end, scratch.middle.data());
+    for (int64_t i = rows.begin; i < rows.end; ++i) scratch.middle[i] += own.hidden[i];
+  });
 }
 
 void DecoderLayer::dense_mlp(TeamMember& member, DecodeScratch& scratch) const {
   DecodeScratch::Own& own = scratch.own(member.number());
   if (weights_.gate_up.packed) own.normed.quantize();
-  const auto inner = decode_pieces(member, weights_.down.width());
+  const auto inner = member.share(weights_.down.width(), piece);
   decode_project(weights_.gate_up, own.normed, 2 * inner.begin, 2 * inner.end, scratch.gate_up.data());
   moe_kernels().swiglu[element_float32](scratch.gate_up.data() + 2 * inner.begin, nullptr, config_.swiglu_limit,
                                         scratch.act.data() + inner.begin, 1, inner.end - inner.begin);
   member.wait_for_all();
   std::copy_n(scratch.act.data(), weights_.down.width(), own.act.values.data());
   if (weights_.down.packed) own.act.quantize();
-  const auto rows = decode_pieces(member, config_.hidden_size);
+  const auto rows = member.share(config_.hidden_size, piece);
   decode_project(weights_.down, own.act, rows.begin, rows.end, scratch.hidden.data());
   for (int64_t i = rows.begin; i < rows.end; ++i) scratch.hidden[i] += scratch.middle[i];
 }
@@ -336,7 +348,7 @@ void DecoderLayer::expert_mlp(TeamMember& member, DecodeScratch& scratch) const 
   choose_experts(scratch, own);
   if (packed_.gate_up) {
     packed_gate_up(member, scratch);
-    member.wait_for_all(down_weights(member, own.chosen[0]));
+    member.wait_for_all(down_weights(member, scratch));
     packed_down(member, scratch);
   } else {
     float_gate_up(member, scratch);
@@ -350,7 +362,7 @@ void DecoderLayer::float_gate_up(TeamMember& member, DecodeScratch& scratch) con
   const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
   const at::Tensor& gate_up = weights_.gate_up.weight;
   const float* bias = floats_or_null(weights_.gate_up.bias);
-  const auto inner = decode_pieces(member, width);
+  const auto inner = member.share(width, piece);
   for (int64_t j = 0; j < scratch.experts; ++j) {
     const int64_t expert = own.chosen[j], first = 2 * inner.begin, count = inner.end - inner.begin;
     float* columns = scratch.gate_up.data() + j * 2 * width + first;
@@ -362,32 +374,23 @@ void DecoderLayer::float_gate_up(TeamMember& member, DecodeScratch& scratch) con
   }
 }
 
-/// hidden = middle + the weighted sum of what add(j, expert, sums) gives for columns [begin, end).
-template <class Columns>
-void DecoderLayer::add_experts(const TeamMember::Range& outer, DecodeScratch& scratch, DecodeScratch::Own& own,
-                               const Columns& columns_of) const {
-  const int64_t hidden = config_.hidden_size;
+void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const {
+  DecodeScratch::Own& own = scratch.own(member.number());
+  const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
+  const at::Tensor& down = weights_.down.weight;
   const float* biases = floats_or_null(weights_.down.bias);
+  const auto outer = member.share(hidden, piece);
   for (int64_t i = outer.begin; i < outer.end; ++i) scratch.hidden[i] = scratch.middle[i];
   for (int64_t j = 0; j < scratch.experts; ++j) {
     const int64_t expert = own.chosen[j];
-    columns_of(j, expert, own.partial.data());
+    decode_kernels().vector_times_columns[element_of(down)](
+        scratch.act.data() + j * width, row_at(down, expert * width, hidden) + outer.begin * down.element_size(),
+        hidden, width, outer.end - outer.begin, own.partial.data());
     const float* bias = biases ? biases + expert * hidden : nullptr;
     for (int64_t i = outer.begin; i < outer.end; ++i) {
       scratch.hidden[i] += own.weights[j] * (own.partial[i - outer.begin] + (bias ? bias[i] : 0.0f));
     }
   }
-}
-
-void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const {
-  const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
-  const at::Tensor& down = weights_.down.weight;
-  const auto outer = decode_pieces(member, hidden);
-  add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
-    decode_kernels().vector_times_columns[element_of(down)](
-        scratch.act.data() + j * width, row_at(down, expert * width, hidden) + outer.begin * down.element_size(),
-        hidden, width, outer.end - outer.begin, sums);
-  });
 }
 
 void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) const {
@@ -402,26 +405,49 @@ void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) co
   });
 }
 
-Upcoming DecoderLayer::down_weights(const TeamMember& member, int64_t expert) const {
-  if (!packed_.down->laid_out()) return {};
-  const auto outer = decode_pieces(member, config_.hidden_size);
-  const at::Tensor& values = packed_.down->rows16().values();  // [E, groups, G, 256]
-  const int64_t group_bytes = values.size(2) * values.size(3);
-  return {row_at(values, expert * values.size(1) + outer.begin / piece, group_bytes),
-          (outer.end - outer.begin) / piece * group_bytes};
+int64_t DecoderLayer::down_groups() const {
+  return (config_.hidden_size + piece - 1) / piece;
+}
+
+Upcoming DecoderLayer::down_weights(const TeamMember& member, const DecodeScratch& scratch) const {
+  const int64_t groups = down_groups();
+  const auto items = member.share(scratch.experts * groups, groups_together);
+  if (!packed_.down->laid_out() || items.begin == items.end) return {};
+  const int64_t expert = scratch.own(member.number()).chosen[items.begin / groups];
+  const int64_t group_bytes = config_.intermediate_size / quant_block * 256;  // values [E, groups, G, 256]
+  return {static_cast<const char*>(packed_.down->rows16().value_data()) +
+              (expert * groups + items.begin % groups) * group_bytes,
+          (items.end - items.begin) * group_bytes};
 }
 
 void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const {
-  const auto outer = decode_pieces(member, config_.hidden_size);
-  add_experts(outer, scratch, scratch.own(member.number()), [&](int64_t j, int64_t expert, float* sums) {
-    for (int64_t first = outer.begin; first < outer.end; first += piece) {
-      cpu::multiply_group(*packed_.down, expert, first / piece, scratch.quantized_act.rows(j), 1,
-                          sums + first - outer.begin, piece);
+  const DecodeScratch::Own& own = scratch.own(member.number());
+  const int64_t groups = down_groups();
+  member.share_out(scratch.experts * groups, groups_together, [&](const TeamMember::Range& items) {
+    for (int64_t item = items.begin; item < items.end; ++item) {
+      const int64_t j = item / groups, group = item % groups;
+      cpu::multiply_group(*packed_.down, own.chosen[j], group, scratch.quantized_act.rows(j), 1,
+                          scratch.added.data() + item * piece, piece);
     }
   });
   if (member.number() != 0) return;
   packed_.gate_up->count_uses(scratch.experts);
   packed_.down->count_uses(scratch.experts);
+}
+
+/// After everybody is done: hidden of the next layer. What packed experts gave is summed by each member for itself.
+void DecoderLayer::take_over(const TeamMember& member, DecodeScratch& scratch) const {
+  DecodeScratch::Own& own = scratch.own(member.number());
+  const int64_t hidden = config_.hidden_size;
+  const bool is_packed = is_moe_ && packed_.gate_up;
+  std::copy_n(is_packed ? scratch.middle.data() : scratch.hidden.data(), hidden, own.hidden.data());
+  if (!is_packed) return;
+  const float* biases = floats_or_null(weights_.down.bias);
+  for (int64_t j = 0; j < scratch.experts; ++j) {
+    const float* added = scratch.added.data() + j * down_groups() * piece;
+    const float* bias = biases ? biases + own.chosen[j] * hidden : nullptr;
+    for (int64_t i = 0; i < hidden; ++i) own.hidden[i] += own.weights[j] * (added[i] + (bias ? bias[i] : 0.0f));
+  }
 }
 
 }  // namespace xinslm

@@ -30,8 +30,8 @@ void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begi
 /// Where the weights of those rows lie.
 Upcoming decode_memory(const Projection& matrix, int64_t begin, int64_t end);
 
-/// A member's share of [0, count), cut between pieces.
-TeamMember::Range decode_pieces(const TeamMember& member, int64_t count);
+/// Rows of a matrix that are handed out at a time: some hundreds of kilobytes, or half of a member's share.
+int64_t decode_rows_together(const TeamMember& member, const Projection& matrix);
 
 /// normed = x / rms(x) * gain. gain [width] float32
 void decode_norm(const float* x, const at::Tensor& gain, double eps, int64_t width, float* normed);
@@ -41,12 +41,13 @@ struct DecodeScratch {
   struct Own {
     explicit Own(const ModelConfig& config);
 
+    std::vector<float> hidden;         // [H] before the layer; every member has all of it
     DecodeInput normed;                // [H]
     DecodeInput mixed;                 // [Q * D]
     DecodeInput act;                   // of a dense layer
     std::vector<float> query;          // [Q / K, D] of one key-value head
     std::vector<float> scores;         // [Q / K, tokens]
-    std::vector<float> partial;        // one expert's share of what is added to hidden
+    std::vector<float> partial;        // one float expert's share of what is added to hidden
     std::vector<float> router_logits;  // [E]
     std::vector<int64_t> chosen;       // [k]
     std::vector<float> weights;        // [k]
@@ -54,14 +55,16 @@ struct DecodeScratch {
 
   DecodeScratch(const ModelConfig& config, int threads);
   Own& own(int thread) { return owns[static_cast<size_t>(thread)]; }
+  const Own& own(int thread) const { return owns[static_cast<size_t>(thread)]; }
 
   std::vector<at::BFloat16> embedded;        // [H] of the token
-  std::vector<float> hidden, middle;         // [H] before the layer and after its attention
+  std::vector<float> hidden, middle;         // [H] before the first layer or after one, and after a layer's attention
   std::vector<float> query, key, value;      // [Q * D], [K * D], [K * D]
   std::vector<float> largest, total;         // [stretches, Q]
   std::vector<float> mixed;                  // [stretches, Q, D]
   std::vector<float> gate_up, act;           // [k, 2I], [k, I], or those of a dense layer
   cpu::QuantizedBuffer quantized_act{0, 0};  // [k, I] in 8 bits, with packed experts
+  std::vector<float> added;                  // [k, groups of 16 rows of H] by packed experts
   std::vector<Own> owns;
   const float *cos = nullptr, *sin = nullptr;  // [D / 2] of the token's position
   int64_t experts = 0;                         // k
@@ -96,14 +99,13 @@ class DecoderLayer {
   void float_down(TeamMember& member, DecodeScratch& scratch) const;
   void packed_gate_up(TeamMember& member, DecodeScratch& scratch) const;
   void packed_down(TeamMember& member, DecodeScratch& scratch) const;
-  template <class Columns>
-  void add_experts(const TeamMember::Range& outer, DecodeScratch& scratch, DecodeScratch::Own& own,
-                   const Columns& columns_of) const;
+  void take_over(const TeamMember& member, DecodeScratch& scratch) const;
   void choose_experts(DecodeScratch& scratch, DecodeScratch::Own& own) const;
   int64_t stretches(const TeamMember& member) const;
   Upcoming first_weights(const TeamMember& member) const;
   Upcoming mlp_weights(const TeamMember& member) const;
-  Upcoming down_weights(const TeamMember& member, int64_t expert) const;
+  Upcoming down_weights(const TeamMember& member, const DecodeScratch& scratch) const;
+  int64_t down_groups() const;
 
   const ModelConfig& config_;
   const LayerWeights& weights_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -37,18 +38,24 @@ class TeamMember {
   struct Range {
     int64_t begin, end;
   };
-  Range share(int64_t count) const { return {count * number_ / size_, count * (number_ + 1) / size_}; }
+  Range share(int64_t count) const { return share_of(number_, count); }
+
+  /// The same cut between whole pieces of `piece` items: what share_out() gives this member first.
+  Range share(int64_t count, int64_t piece) const {
+    const Range pieces = share((count + piece - 1) / piece);
+    return {std::min(count, pieces.begin * piece), std::min(count, pieces.end * piece)};
+  }
 
   /// Calls body(range) for pieces of [0, count) of up to `piece` items: those of this member's share, one after the
   /// other, then what is left of others'. Once in a phase, by every member, with the same numbers.
   template <class Body>
   void share_out(int64_t count, int64_t piece, const Body& body) {
-    const int64_t pieces = (count + piece - 1) / piece;
-    for (int64_t i = 0; i < size_; ++i) {
-      const int64_t owner = (number_ + i) % size_, first = pieces * owner / size_, end = pieces * (owner + 1) / size_;
+    for (int i = 0; i < size_; ++i) {
+      const int owner = (number_ + i) % size_;
+      const Range pieces = share_of(owner, (count + piece - 1) / piece);
       std::atomic<int64_t>& taken = shared_.taken[static_cast<size_t>(owner)].pieces[phases_ % 2];
-      for (int64_t next; (next = first + taken.fetch_add(1, std::memory_order_relaxed)) < end;) {
-        body(Range{next * piece, next * piece + piece < count ? next * piece + piece : count});
+      for (int64_t next; (next = pieces.begin + taken.fetch_add(1, std::memory_order_relaxed)) < pieces.end;) {
+        body(Range{next * piece, std::min(count, (next + 1) * piece)});
       }
     }
   }
@@ -58,6 +65,8 @@ class TeamMember {
   void wait_for_all(const Upcoming& upcoming = {});
 
  private:
+  Range share_of(int member, int64_t count) const { return {count * member / size_, count * (member + 1) / size_}; }
+
   int number_, size_;
   int64_t phases_ = 0;  // behind this member
   Shared& shared_;
