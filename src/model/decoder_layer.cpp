@@ -131,7 +131,6 @@ DecodeScratch::Own::Own(const ModelConfig& config)
       mixed(config.num_attention_heads * config.head_dim),
       act(dense_width(config)),
       query(static_cast<size_t>(config.num_attention_heads / config.num_key_value_heads * config.head_dim)),
-      partial(padded(config.hidden_size)),
       router_logits(padded(config.num_experts)) {}
 
 DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
@@ -357,20 +356,17 @@ void DecoderLayer::expert_mlp(TeamMember& member, DecodeScratch& scratch) const 
   }
 }
 
+/// Each member multiplies with a stretch of rows, whole and one after the other in memory, and float_down() adds up.
 void DecoderLayer::float_gate_up(TeamMember& member, DecodeScratch& scratch) const {
-  const DecodeScratch::Own& own = scratch.own(member.number());
-  const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
+  DecodeScratch::Own& own = scratch.own(member.number());
+  const int64_t hidden = config_.hidden_size, columns = 2 * config_.intermediate_size;
   const at::Tensor& gate_up = weights_.gate_up.weight;
-  const float* bias = floats_or_null(weights_.gate_up.bias);
-  const auto inner = member.share(width, piece);
+  const auto rows = member.share(hidden);
+  own.gate_up.assign(static_cast<size_t>(scratch.experts * columns), 0.0f);
   for (int64_t j = 0; j < scratch.experts; ++j) {
-    const int64_t expert = own.chosen[j], first = 2 * inner.begin, count = inner.end - inner.begin;
-    float* columns = scratch.gate_up.data() + j * 2 * width + first;
-    decode_kernels().vector_times_columns[element_of(gate_up)](
-        own.normed.values.data(), row_at(gate_up, expert * hidden, 2 * width) + first * gate_up.element_size(),
-        2 * width, hidden, 2 * count, columns);
-    moe_kernels().swiglu[element_float32](columns, bias ? bias + expert * 2 * width + first : nullptr,
-                                          config_.swiglu_limit, scratch.act.data() + j * width + inner.begin, 1, count);
+    decode_kernels().add_vector_times_matrix[element_of(gate_up)](
+        own.normed.values.data() + rows.begin, row_at(gate_up, own.chosen[j] * hidden + rows.begin, columns),
+        rows.end - rows.begin, columns, own.gate_up.data() + j * columns);
   }
 }
 
@@ -378,18 +374,24 @@ void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const 
   DecodeScratch::Own& own = scratch.own(member.number());
   const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
   const at::Tensor& down = weights_.down.weight;
-  const float* biases = floats_or_null(weights_.down.bias);
-  const auto outer = member.share(hidden, piece);
-  for (int64_t i = outer.begin; i < outer.end; ++i) scratch.hidden[i] = scratch.middle[i];
+  const float* biases = floats_or_null(weights_.gate_up.bias);
+  const auto rows = member.share(width, piece);
+  const int64_t count = rows.end - rows.begin;
+  own.added.assign(static_cast<size_t>(hidden), 0.0f);
   for (int64_t j = 0; j < scratch.experts; ++j) {
-    const int64_t expert = own.chosen[j];
-    decode_kernels().vector_times_columns[element_of(down)](
-        scratch.act.data() + j * width, row_at(down, expert * width, hidden) + outer.begin * down.element_size(),
-        hidden, width, outer.end - outer.begin, own.partial.data());
-    const float* bias = biases ? biases + expert * hidden : nullptr;
-    for (int64_t i = outer.begin; i < outer.end; ++i) {
-      scratch.hidden[i] += own.weights[j] * (own.partial[i - outer.begin] + (bias ? bias[i] : 0.0f));
+    const int64_t expert = own.chosen[j], first = 2 * (j * width + rows.begin);
+    float* gate_up = scratch.gate_up.data() + first;
+    float* act = scratch.act.data() + j * width + rows.begin;
+    std::fill_n(gate_up, 2 * count, 0.0f);
+    for (int of = 0; of < member.size(); ++of) {
+      const float* part = scratch.own(of).gate_up.data() + first;
+      for (int64_t i = 0; i < 2 * count; ++i) gate_up[i] += part[i];
     }
+    const float* bias = biases ? biases + 2 * (expert * width + rows.begin) : nullptr;
+    moe_kernels().swiglu[element_float32](gate_up, bias, config_.swiglu_limit, act, 1, count);
+    for (int64_t i = 0; i < count; ++i) act[i] *= own.weights[j];
+    decode_kernels().add_vector_times_matrix[element_of(down)](act, row_at(down, expert * width + rows.begin, hidden),
+                                                               count, hidden, own.added.data());
   }
 }
 
@@ -435,19 +437,22 @@ void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const
   packed_.down->count_uses(scratch.experts);
 }
 
-/// After everybody is done: hidden of the next layer. What packed experts gave is summed by each member for itself.
+/// After everybody is done: hidden of the next layer. What experts gave is summed by each member for itself.
 void DecoderLayer::take_over(const TeamMember& member, DecodeScratch& scratch) const {
   DecodeScratch::Own& own = scratch.own(member.number());
   const int64_t hidden = config_.hidden_size;
-  const bool is_packed = is_moe_ && packed_.gate_up;
-  std::copy_n(is_packed ? scratch.middle.data() : scratch.hidden.data(), hidden, own.hidden.data());
-  if (!is_packed) return;
+  std::copy_n(is_moe_ ? scratch.middle.data() : scratch.hidden.data(), hidden, own.hidden.data());
+  if (!is_moe_) return;
+  const auto add = [&](const float* values, float weight) {
+    for (int64_t i = 0; i < hidden; ++i) own.hidden[i] += weight * values[i];
+  };
   const float* biases = floats_or_null(weights_.down.bias);
   for (int64_t j = 0; j < scratch.experts; ++j) {
-    const float* added = scratch.added.data() + j * down_groups() * piece;
-    const float* bias = biases ? biases + own.chosen[j] * hidden : nullptr;
-    for (int64_t i = 0; i < hidden; ++i) own.hidden[i] += own.weights[j] * (added[i] + (bias ? bias[i] : 0.0f));
+    if (packed_.down) add(scratch.added.data() + j * down_groups() * piece, own.weights[j]);
+    if (biases) add(biases + own.chosen[j] * hidden, own.weights[j]);
   }
+  if (packed_.down) return;
+  for (int of = 0; of < member.size(); ++of) add(scratch.own(of).added.data(), 1);
 }
 
 }  // namespace xinslm

@@ -31,9 +31,8 @@ struct DecodeKernels {
   void (*join_stretches)(const float* largest, const float* total, const float* mixed, int64_t stretches,
                          int64_t stride, const float* sink, int64_t head_dim, float* out);
 
-  /// out [columns] = x [height] * matrix [height, columns], rows `stride` elements apart.
-  void (*vector_times_columns[2])(const float* x, const void* matrix, int64_t stride, int64_t height, int64_t columns,
-                                  float* out);
+  /// out [width] += x [height] * matrix [height, width], dense.
+  void (*add_vector_times_matrix[2])(const float* x, const void* matrix, int64_t height, int64_t width, float* out);
 };
 XINSLM_DECLARE_KERNELS(DecodeKernels, decode_kernels)
 

@@ -179,34 +179,25 @@ void join_stretches(const float* largest, const float* total, const float* mixed
   }
 }
 
-template <int vectors, class T>
-void columns_of(const float* x, const T* matrix, int64_t stride, int64_t height, float* out) {
-  Vec sums[vectors] = {};
-  for (int64_t row = 0; row < height; ++row) {
-    XINSLM_UNROLL
-    for (int v = 0; v < vectors; ++v) sums[v] += load(matrix + row * stride + v * lanes) * x[row];
-  }
-  XINSLM_UNROLL
-  for (int v = 0; v < vectors; ++v) store(out + v * lanes, sums[v]);
-}
-
+/// Row after row, so that memory is read in one stream, onto sums that stay in the first cache.
 template <class T>
-void vector_times_columns(const float* x, const void* matrix, int64_t stride, int64_t height, int64_t columns,
-                          float* out) {
+void add_vector_times_matrix(const float* x, const void* matrix, int64_t height, int64_t width, float* out) {
+  constexpr int64_t columns_cached = 4096;
   const T* from = static_cast<const T*>(matrix);
-  int64_t i = 0;
-  for (; i + 4 * lanes <= columns; i += 4 * lanes) columns_of<4>(x, from + i, stride, height, out + i);
-  for (; i + lanes <= columns; i += lanes) columns_of<1>(x, from + i, stride, height, out + i);
-  if (i == columns) return;
-  Vec total = {};
-  for (int64_t row = 0; row < height; ++row) total += load_part(from + row * stride + i, columns - i) * x[row];
-  store_part(out + i, total, columns - i);
+  for (int64_t first = 0; first < width; first += columns_cached, from += columns_cached, out += columns_cached) {
+    const int64_t count = smaller(columns_cached, width - first);
+    for (int64_t row = 0; row < height; ++row) {
+      const T* weights = from + row * width;
+      const Vec factor = all(x[row]);
+      for_vectors(count, [&](int64_t i, auto access) { access(out + i, access(out + i) + access(weights + i) * factor); });
+    }
+  }
 }
 
 }  // namespace
 
 const DecodeKernels decode_kernels = {{attend<float>, attend<Bfloat16>, attend<Float16>, attend<int8_t>},
                                       join_stretches,
-                                      {vector_times_columns<float>, vector_times_columns<Bfloat16>}};
+                                      {add_vector_times_matrix<float>, add_vector_times_matrix<Bfloat16>}};
 
 }  // namespace xinslm::XINSLM_ISA
