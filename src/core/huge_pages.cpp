@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <numeric>
 #ifdef __linux__
@@ -15,7 +16,7 @@
 namespace xinslm {
 namespace {
 
-constexpr int64_t line = 64;                     // bytes; where each tensor begins
+constexpr int64_t line = 64;                         // bytes; where each tensor begins
 constexpr int64_t shared_bytes = int64_t{32} << 20;  // of the memory that small tensors lie in together
 
 /// Memory that begins with a large page. What is not written to takes none.

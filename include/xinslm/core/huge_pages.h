@@ -5,7 +5,7 @@
 
 namespace xinslm {
 
-/// Memory smaller than this has none.
+/// Of one large page.
 inline constexpr size_t huge_page_bytes = size_t{2} << 20;
 
 /// Asks the system to back memory, not yet written to, with large pages. Reading weights in order is bound by memory,
@@ -13,7 +13,8 @@ inline constexpr size_t huge_page_bytes = size_t{2} << 20;
 /// (docs/performance.md). Does nothing for small tensors and but on Linux.
 void use_huge_pages(const at::Tensor& tensor);
 
-/// at::empty() on the CPU with large pages.
+/// at::empty() on the CPU with large pages. Small tensors lie one behind the other in shared ones, which are freed with
+/// the last of them: for what stays long.
 at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type);
 
 /// A copy of a CPU tensor in large pages, made on all threads.
