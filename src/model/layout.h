@@ -22,8 +22,8 @@ struct ParameterSlot {
   std::string name;
   std::vector<int64_t> shape;
   ParameterKind kind;
-  bool expert;                     ///< one slice of the first dimension for each expert
-  at::Tensor* tensor;              ///< its place in the ModelWeights given
+  bool expert;                       ///< one slice of the first dimension for each expert
+  at::Tensor* tensor;                ///< its place in the ModelWeights given
   Projection* projection = nullptr;  ///< the same of a dense matrix, which may have other forms; null for all else
 
   /// Matrices are kept in the model's type, everything else in float32.

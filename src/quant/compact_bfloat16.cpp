@@ -153,9 +153,7 @@ void CompactBfloat16::restore_row(int64_t row, uint16_t* to) const {
     const int code = part[block + place % half] >> (place < half ? 0 : 4) & 15;
     to[i] = static_cast<uint16_t>(part[place] | table_[code] << 8);
   }
-  for (const Rare& one : rare(row, row + 1)) {
-    to[one.column] = static_cast<uint16_t>(std::bit_cast<uint32_t>(one.value) >> 16);
-  }
+  for (const Rare& one : rare(row, row + 1)) to[one.column] = one.bits();
 }
 
 at::Tensor CompactBfloat16::restore() const {

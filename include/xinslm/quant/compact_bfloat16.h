@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -27,6 +28,8 @@ class CompactBfloat16 {
   struct Rare {
     int32_t row, column;
     float value;
+    /// As bfloat16.
+    uint16_t bits() const { return static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16); }
   };
 
   /// Takes over the values of a matrix [rows, in] of bfloat16 on the processor, on all threads.
@@ -58,7 +61,6 @@ class CompactBfloat16 {
   void restore_row(int64_t row, uint16_t* to) const;
 
  private:
-
   int64_t rows_ = 0, width_ = 0;
   at::Tensor values_;
   Table table_{};

@@ -2,9 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
-#include <bit>
-#include <cstring>
 
 #include "ops/cpu/compact_kernels.h"
 #include "ops/cpu/parallel.h"
@@ -22,9 +21,7 @@ void restore_row(const CompactBfloat16& matrix, int64_t row, uint16_t* to) {
     compact_kernels().restore(from + whole * CompactBfloat16::block_bytes, matrix.table().data(), 1, last.data());
     std::copy_n(last.begin(), rest, to + whole * block);
   }
-  for (const auto& one : matrix.rare(row, row + 1)) {
-    to[one.column] = static_cast<uint16_t>(std::bit_cast<uint32_t>(one.value) >> 16);
-  }
+  for (const auto& one : matrix.rare(row, row + 1)) to[one.column] = one.bits();
 }
 
 }  // namespace

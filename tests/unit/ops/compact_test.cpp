@@ -1,5 +1,6 @@
 #include "xinslm/ops/compact.h"
 
+#include "ops/cpu/compact.h"
 #include "unit/ops/check.h"
 #include "xinslm/core/cpu_features.h"
 #include "xinslm/core/error.h"
@@ -35,6 +36,27 @@ TEST(CompactLinear, GivesWhatLinearGives) {
         }
       }
     }
+  }
+  set_active_isa(before);
+}
+
+TEST(CompactLinear, ManyRowsAtOnceGiveWhatSingleRowsGive) {
+  const Isa before = active_isa();
+  const int64_t rows = 131, width = 300;  // enough to be read from two places at once, and one row left
+  CompactBfloat16 compact;
+  ASSERT_TRUE(compact.fill(weights(rows, width)));
+  const at::Tensor x = at::constant_pad_nd(normal({width}, 1), {0, compact.blocks() * CompactBfloat16::block - width});
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(isa_name(isa));
+    set_active_isa(isa);
+    std::vector<float> all(rows), single(rows);
+    cpu::multiply_rows(compact, 0, rows, x.const_data_ptr<float>(), all.data());
+    for (int64_t row = 0; row < rows; ++row) {
+      cpu::multiply_rows(compact, row, row + 1, x.const_data_ptr<float>(), single.data());
+    }
+    EXPECT_EQ(all, single);
+    const at::Tensor expected = compact.restore().to(at::kDouble).mv(x.narrow(0, 0, width).to(at::kDouble));
+    EXPECT_LT(distance(at::tensor(all), expected), 1e-5);
   }
   set_active_isa(before);
 }
