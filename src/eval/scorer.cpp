@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <span>
 
 #include "xinslm/core/error.h"
@@ -76,7 +77,7 @@ class ScoreBatches {
   void compute(const Pass& pass);
   std::vector<at::Tensor> states(const Pass& pass) const;
   std::vector<at::Tensor> shared_states(const Pass& pass) const;
-  at::Tensor forward(const at::Tensor& tokens, KvCache* cache) const;
+  at::Tensor forward(const at::Tensor& tokens, KvCache* cache, std::optional<int64_t> last_tokens = {}) const;
   std::vector<TokenId> context(size_t index) const;
   std::vector<TokenId> fed_continuation(size_t index) const;
   int64_t continuation(size_t index) const { return size_of(requests_[index].continuation); }
@@ -169,10 +170,11 @@ std::vector<TokenId> ScoreBatches::fed_continuation(size_t index) const {
   return {whole.begin(), whole.end() - 1};
 }
 
-at::Tensor ScoreBatches::forward(const at::Tensor& tokens, KvCache* cache) const {
+at::Tensor ScoreBatches::forward(const at::Tensor& tokens, KvCache* cache, std::optional<int64_t> last_tokens) const {
   ForwardOptions options;
   options.num_experts_per_tok = scorer_.options_.num_experts_per_tok;
   options.kv_cache = cache;
+  options.last_tokens = last_tokens;
   return model_.hidden_states(tokens.to(model_.device()), options);
 }
 
@@ -201,7 +203,7 @@ std::vector<at::Tensor> ScoreBatches::shared_states(const Pass& pass) const {
   for (size_t i = 0; i < count; ++i) rows.push_back(context(pass.requests[i]));
   const at::Tensor contexts = padded(rows);
   KvCache cache(model_.config(), static_cast<int64_t>(count), model_.device(), model_.type());
-  const at::Tensor last = forward(contexts, &cache).narrow(1, contexts.size(1) - 1, 1);
+  const at::Tensor last = forward(contexts, &cache, 1);
   std::vector<at::Tensor> parts;
   for (size_t round = 0; round < pass.rounds; ++round) {
     const auto requests = std::span(pass.requests).subspan(round * count, count);
@@ -214,7 +216,7 @@ std::vector<at::Tensor> ScoreBatches::shared_states(const Pass& pass) const {
     }
     if (round + 1 < pass.rounds && !cache.truncate(contexts.size(1))) {
       cache.clear();  // a windowed layer went past the context's end
-      forward(contexts, &cache);
+      forward(contexts, &cache, 0);
     }
   }
   return parts;

@@ -76,6 +76,7 @@ class SpeedTest {
         depth_(options.depth) {
     forward_.kv_cache = &cache_;
     forward_.num_experts_per_tok = options.num_experts_per_tok;
+    forward_.last_tokens = 1;
     if (Decoder::supports(model)) decoder_.emplace(model);
   }
 
@@ -98,7 +99,10 @@ class SpeedTest {
   void fill_cache() {
     if (depth_ > 0 && cache_.truncate(depth_) && cache_.length() == depth_) return;
     cache_.clear();
-    if (depth_ > 0) model_.hidden_states(random_tokens(depth_), forward_);
+    if (depth_ == 0) return;
+    ForwardOptions prefix = forward_;
+    prefix.last_tokens = 0;
+    model_.hidden_states(random_tokens(depth_), prefix);
   }
 
   at::Tensor random_tokens(int64_t length) {
@@ -115,8 +119,7 @@ class SpeedTest {
       const int64_t token = tokens.item<int64_t>();
       return decoder_->step(token, cache_, forward_.num_experts_per_tok).argmax(-1).item<int64_t>();
     }
-    const at::Tensor hidden = model_.hidden_states(tokens, forward_);
-    return model_.logits(hidden.select(1, hidden.size(1) - 1)).argmax(-1).item<int64_t>();
+    return model_.logits(model_.hidden_states(tokens, forward_)).argmax(-1).item<int64_t>();
   }
 
   template <class Work>

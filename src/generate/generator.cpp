@@ -124,11 +124,12 @@ bool Generator::State::compute(std::span<const TokenId> ids) {
     const auto chunk = ids.subspan(done, pass_length(ids.size() - done, model.device().is_cpu()));
     at::Tensor tokens = at::empty({1, static_cast<int64_t>(chunk.size())}, at::kLong);
     std::copy(chunk.begin(), chunk.end(), tokens.mutable_data_ptr<int64_t>());
+    done += chunk.size();
+    forward.last_tokens = done == ids.size() ? 1 : 0;
     const at::Tensor hidden = model.hidden_states(tokens.to(model.device()), forward);
     cached.insert(cached.end(), chunk.begin(), chunk.end());
-    done += chunk.size();
     if (done == ids.size()) {
-      logits = model.logits(hidden.select(1, hidden.size(1) - 1)).reshape(-1).to(at::kCPU, at::kFloat).contiguous();
+      logits = model.logits(hidden).reshape(-1).to(at::kCPU, at::kFloat).contiguous();
     } else if (InterruptGuard::requested()) {
       return false;
     }

@@ -46,6 +46,10 @@ void check_pass(const Transformer& model, const at::Tensor& tokens, const Forwar
   if (options.document_ids.defined() && options.kv_cache != nullptr) {
     usage_error("document_ids and kv_cache cannot be used together: the cache does not know documents");
   }
+  const int64_t least = options.kv_cache == nullptr ? 1 : 0;
+  if (options.last_tokens.value_or(least) < least) {
+    usage_error("last_tokens is ", *options.last_tokens, "; it must be at least 1, or 0 with a kv_cache");
+  }
   if (options.document_ids.defined() && options.document_ids.sizes() != tokens.sizes()) {
     usage_error("document_ids are ", options.document_ids.sizes(), ", tokens ", tokens.sizes(), "; they must agree");
   }

@@ -73,9 +73,7 @@ void store_row(const float* x, const at::Tensor& stored, const at::Tensor& scale
     std::transform(x, x + width, reinterpret_cast<at::Half*>(to), [](float v) { return at::Half(v); });
   } else if (stored.scalar_type() == at::kChar) {
     const int64_t blocks = width / quant_block;
-    std::vector<DotStart> starts(static_cast<size_t>(blocks));  // of no use here
-    packed_kernels().quantize(x, blocks, reinterpret_cast<int8_t*>(to), scales.data_ptr<float>() + row * blocks,
-                              starts.data());
+    packed_kernels().quantize_blocks(x, blocks, reinterpret_cast<int8_t*>(to), scales.data_ptr<float>() + row * blocks);
   } else {
     row_kernels().scale[element_of(stored)](x, 1.0f, to, width);
   }
@@ -90,7 +88,7 @@ int64_t decode_rows_together(const TeamMember& member, const Projection& matrix)
   return std::max(piece, rows / piece * piece);
 }
 
-DecodeInput::DecodeInput(int64_t width) : quantized(1, width / quant_block * quant_block) {
+DecodeInput::DecodeInput(int64_t width) : quantized(cpu::each_alone(1), width / quant_block * quant_block) {
   constexpr int64_t block = CompactBfloat16::block;
   values.resize(static_cast<size_t>((width + block - 1) / block * block));
 }
@@ -150,7 +148,7 @@ DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
   mixed.resize(size(threads * heads * width));
   gate_up.resize(padded(2 * inner));
   act.resize(padded(inner));
-  if (config.num_experts > 0) quantized_act = cpu::QuantizedBuffer(most, config.intermediate_size);
+  if (config.num_experts > 0) quantized_act = cpu::QuantizedBuffer(cpu::each_alone(most), config.intermediate_size);
   if (config.num_experts > 0) added.resize(size(most) * padded(hidden_size));
   for (int thread = 0; thread < threads; ++thread) owns.emplace_back(config);
 }
@@ -397,13 +395,13 @@ void DecoderLayer::float_down(TeamMember& member, DecodeScratch& scratch) const 
 
 void DecoderLayer::packed_gate_up(TeamMember& member, DecodeScratch& scratch) const {
   DecodeScratch::Own& own = scratch.own(member.number());
-  const int64_t units = config_.intermediate_size / cpu::unit_columns;
+  const int64_t units = cpu::units_of(config_.intermediate_size);
   own.normed.quantize();
   member.share_out(scratch.experts * units, 1, [&](const TeamMember::Range& task) {
     const int64_t j = task.begin / units, unit = task.begin % units;
-    float rows[2 * cpu::unit_columns], act[cpu::unit_columns];
-    cpu::gate_up_unit(packed_, own.chosen[j], unit, own.normed.quantized.rows(), 1, config_.swiglu_limit, rows, act);
-    scratch.quantized_act.write(j, unit, 1, act);
+    float values[3 * cpu::unit_columns];
+    cpu::gate_up_unit(packed_, own.chosen[j], unit, own.normed.quantized.rows(), 1, config_.swiglu_limit, values,
+                      scratch.quantized_act, j);
   });
 }
 

@@ -63,7 +63,7 @@ struct DecodeScratch {
   std::vector<float> largest, total;         // [stretches, Q]
   std::vector<float> mixed;                  // [stretches, Q, D]
   std::vector<float> gate_up, act;           // [k, 2I], [k, I], or those of a dense layer
-  cpu::QuantizedBuffer quantized_act{0, 0};  // [k, I] in 8 bits, with packed experts
+  cpu::QuantizedBuffer quantized_act{{0}, 0};  // [k, I] in 8 bits, with packed experts
   std::vector<float> added;                  // [k, groups of 16 rows of H] by packed experts
   std::vector<Own> owns;
   const float *cos = nullptr, *sin = nullptr;  // [D / 2] of the token's position

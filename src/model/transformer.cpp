@@ -41,21 +41,30 @@ at::Tensor look_up(const Projection& table, const at::Tensor& tokens, at::Scalar
   return xinslm::embedding(table.weight, tokens);
 }
 
-at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x) {
+/// The last `count` of x's tokens [B, T, ...].
+at::Tensor last_of(const at::Tensor& x, int64_t dimension, int64_t count) {
+  return x.narrow(dimension, x.size(dimension) - count, count);
+}
+
+/// Of the last `wanted` tokens of x [B, T, H]; where there are none, only the cache gets keys and values.
+at::Tensor self_attention(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x,
+                          int64_t wanted) {
   const ModelConfig& config = pass.config;
-  at::Tensor query = split_heads(project(x, w.query), config.head_dim);
+  const at::Tensor cos = last_of(pass.cos, 0, wanted), sin = last_of(pass.sin, 0, wanted);
+  at::Tensor query = split_heads(project(last_of(x, 1, wanted), w.query), config.head_dim);
   at::Tensor key = split_heads(project(x, w.key), config.head_dim);
   const at::Tensor value = split_heads(project(x, w.value), config.head_dim);
   if (config.qk_norm) {
-    query = rms_norm_rotary(query, w.query_norm, config.rms_norm_eps, pass.cos, pass.sin);
+    query = rms_norm_rotary(query, w.query_norm, config.rms_norm_eps, cos, sin);
     key = rms_norm_rotary(key, w.key_norm, config.rms_norm_eps, pass.cos, pass.sin);
   } else {
-    query = rotary(query, pass.cos, pass.sin);
+    query = rotary(query, cos, sin);
     key = rotary(key, pass.cos, pass.sin);
   }
   at::Tensor mixed;
   if (pass.kv_cache != nullptr) {
     const auto [keys, values] = pass.kv_cache->append(layer, key, value);
+    if (wanted == 0) return query.new_empty({x.size(0), 0, x.size(2)});
     mixed = attention(query, keys, values, w.sinks, config.window(layer));
   } else {
     mixed = attention(query, key, value, w.sinks, config.window(layer), pass.document_ids);
@@ -88,13 +97,15 @@ at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& 
 }  // namespace
 
 BlockResult block(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x) {
+  const int64_t wanted = pass.wanted_tokens(layer, x.size(1));
   const double eps = pass.config.rms_norm_eps;
   const auto drop = [&](const at::Tensor& y, DropoutPlace place) {
     return dropout(y, pass.hidden_dropout, dropout_seed(pass.dropout_seed, place, layer));
   };
   BlockResult result;
-  const at::Tensor attended = self_attention(pass, layer, w, rms_norm(x, w.input_norm, eps));
-  const at::Tensor middle = x + drop(attended, DropoutPlace::attention);
+  const at::Tensor attended = self_attention(pass, layer, w, rms_norm(x, w.input_norm, eps), wanted);
+  if (wanted == 0) return {attended, {}, {}};
+  const at::Tensor middle = last_of(x, 1, wanted) + drop(attended, DropoutPlace::attention);
   const at::Tensor normed = rms_norm(middle, w.mlp_norm, eps);
   const at::Tensor mixed =
       pass.config.is_moe(layer) ? expert_mlp(pass, layer, w, normed, result) : dense_mlp(pass, w, normed);
@@ -117,6 +128,7 @@ at::Tensor Transformer::hidden_states(const at::Tensor& tokens, const ForwardOpt
     }
   }
   if (options.kv_cache != nullptr) options.kv_cache->advance(tokens.size(1));
+  if (x.size(1) == 0) return x;
   const uint64_t seed = dropout_seed(options.dropout_seed, DropoutPlace::output);
   return dropout(rms_norm(x, weights_.norm, config_.rms_norm_eps), options.output_dropout, seed);
 }
@@ -134,6 +146,7 @@ PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions
   pass.hidden_dropout = options.hidden_dropout;
   pass.dropout_seed = options.dropout_seed;
   pass.kv_cache = options.kv_cache;
+  pass.last_tokens = options.last_tokens;
   return pass;
 }
 

@@ -6,20 +6,39 @@
 namespace xinslm::test {
 namespace {
 
+constexpr int64_t stretch = stretch_blocks * block;
+
+/// Rows in 8 bits as kernels take them, and in the order of rows what they are worth.
 struct Quantized {
   std::vector<int8_t> codes;
-  std::vector<float> scales;
+  std::vector<StretchScale> scales;
   std::vector<DotStart> starts;
-  Doubles worth;
+  Doubles worth, rounding;  // [rows, width]: of the latter the error in parts of the scale
   QuantizedRows rows() const { return {codes.data(), scales.data(), starts.data()}; }
 };
 
-/// With the row beyond the last that products read.
+/// With the row of a block beyond the last that products read.
 Quantized quantized(const std::vector<float>& x, int64_t rows, int64_t blocks) {
-  const auto all = static_cast<size_t>((rows + 1) * blocks);
-  Quantized q{std::vector<int8_t>(all * block), std::vector<float>(all), std::vector<DotStart>(all), {}};
-  packed_kernels().quantize(x.data(), rows * blocks, q.codes.data(), q.scales.data(), q.starts.data());
-  for (size_t i = 0; i < x.size(); ++i) q.worth.push_back(static_cast<double>(q.codes[i]) * q.scales[i / block]);
+  const int64_t stretches = (blocks + stretch_blocks - 1) / stretch_blocks, width = blocks * block;
+  Quantized q;
+  q.codes.resize(static_cast<size_t>(rows * width + block));
+  q.scales.resize(static_cast<size_t>(rows * stretches + 1));
+  q.starts.resize(static_cast<size_t>(rows * blocks + 1));
+  const RowTiles tiles = row_tiles(rows, packed_kernels().tile_rows);
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t first = first_row(tiles, tile), height = first_row(tiles, tile + 1) - first;
+    for (int64_t i = 0; i < height; ++i) {
+      const float* row = x.data() + (first + i) * width;
+      const QuantizedRow to = {q.codes.data() + first * width + i * block, q.scales.data() + first * stretches + i,
+                               q.starts.data() + first * blocks + i, height};
+      packed_kernels().quantize(row, blocks, to);
+      for (int64_t column = 0; column < width; ++column) {
+        const double scale = to.scales[column / stretch * height].scale;
+        q.worth.push_back(to.codes[column / block * height * block + column % block] * scale);
+        q.rounding.push_back(std::abs(row[column] - q.worth.back()) / scale);
+      }
+    }
+  }
   return q;
 }
 
@@ -27,19 +46,28 @@ void check_products(int64_t blocks, std::mt19937& random, Checks& checks) {
   const auto four = random_mxfp4(blocks, random);
   const auto eight = random_q8(blocks, random);
   for (int64_t rows = 1; rows <= 67; ++rows) {
-    const std::vector<float> x = random_floats(rows * blocks * block, random);
-    const Quantized q = quantized(x, rows, blocks);
-    double rounding = 0;
-    for (size_t i = 0; i < x.size(); ++i) {
-      rounding = std::max(rounding, std::abs(x[i] - q.worth[i]) / q.scales[i / block]);
-    }
-    checks.at_most(rounding, 0.5001, at_size("quantize", rows, blocks));
+    const Quantized q = quantized(random_floats(rows * blocks * block, random), rows, blocks);
+    checks.at_most(*std::max_element(q.rounding.begin(), q.rounding.end()), 0.5001,
+                   at_size("quantize", rows, blocks));
     std::vector<float> out(static_cast<size_t>(rows * group_rows));
     packed_kernels().mxfp4(four.values.data(), four.scales.data(), blocks, q.rows(), rows, out.data(), group_rows);
     checks.at_most(distance(out, q.worth, rows, four.weights), 2e-6, at_size("mxfp4", rows, blocks));
     packed_kernels().q8(eight.values.data(), eight.scales.data(), blocks, q.rows(), rows, out.data(), group_rows);
     checks.at_most(distance(out, q.worth, rows, eight.weights), 2e-6, at_size("q8", rows, blocks));
   }
+}
+
+void check_quantize_blocks(int64_t blocks, std::mt19937& random, Checks& checks) {
+  const std::vector<float> x = random_floats(blocks * block, random);
+  std::vector<int8_t> codes(x.size());
+  std::vector<float> scales(static_cast<size_t>(blocks));
+  packed_kernels().quantize_blocks(x.data(), blocks, codes.data(), scales.data());
+  double worst = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double scale = scales[i / block];
+    worst = std::max(worst, std::abs(x[i] - codes[i] * scale) / scale);
+  }
+  checks.at_most(worst, 0.5001, at_size("quantize_blocks", 1, blocks));
 }
 
 /// Code of column `column` of a row of checkpoint values.
@@ -84,7 +112,8 @@ void check_rows_times_vector(Element e, int64_t width, std::mt19937& random, Che
 
 void check_packed_kernels(Checks& checks) {
   std::mt19937 random(1);
-  for (const int64_t blocks : {1, 2, 5}) check_products(blocks, random, checks);
+  for (const int64_t blocks : {1, 2, 5, 9}) check_products(blocks, random, checks);
+  for (const int64_t blocks : {1, 3}) check_quantize_blocks(blocks, random, checks);
   for (int64_t blocks = 1; blocks <= 9; ++blocks) {
     for (const int64_t rows : {1, 7, 15, 16}) check_group_mxfp4(rows, blocks, random, checks);
   }

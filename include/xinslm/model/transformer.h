@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,6 +23,7 @@ struct RouterRecord {
 struct ForwardOptions {
   int64_t num_experts_per_tok = 0;  ///< 0 = the configured number
   KvCache* kv_cache = nullptr;      ///< tokens continue what it holds
+  std::optional<int64_t> last_tokens;  ///< hidden states of so many last tokens are wanted, not of all
   at::Tensor document_ids;          ///< [B, T] int64 or undefined; attention stays inside equal ids
   bool gradient_checkpointing = false;
   double word_dropout = 0;    ///< whole words of the vocabulary dropped from the input for this pass
@@ -83,7 +85,7 @@ class Transformer {
   void require_grad(bool on);
 
   /// @param tokens [B, T] int64
-  /// @return [B, T, H] after the last norm, ready for the head
+  /// @return [B, T, H] after the last norm, ready for the head; T is options.last_tokens where those are fewer
   /// @throws Error(usage) for tokens outside the vocabulary, more positions than the model has, or options that do not
   ///   go together; a pass with a kv_cache records no gradients
   at::Tensor hidden_states(const at::Tensor& tokens, const ForwardOptions& options = {}) const;

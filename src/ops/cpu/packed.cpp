@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <numeric>
 
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/moe_kernels.h"
@@ -58,11 +59,11 @@ void multiply_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t blocks
   }
 }
 
-/// All rows of x [N, in] in 8 bits.
-QuantizedBuffer quantized(const at::Tensor& x) {
+/// All rows of x [N, in] in 8 bits, in groups.
+QuantizedBuffer quantized(const at::Tensor& x, const std::vector<int64_t>& begin) {
   const at::Tensor floats = x.to(at::kFloat).contiguous();
   const int64_t rows = floats.size(0), width = floats.size(1);
-  QuantizedBuffer buffer(rows, width);
+  QuantizedBuffer buffer(begin, width);
   for_parts(rows, count_parts(rows, rows_per_thread(width)), [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       buffer.write(row, 0, buffer.blocks(), floats.const_data_ptr<float>() + row * width);
@@ -74,7 +75,7 @@ QuantizedBuffer quantized(const at::Tensor& x) {
 template <class Packed>
 at::Tensor linear_forward(const at::Tensor& x, const Packed& weight, const at::Tensor& bias) {
   const int64_t count = x.size(0), rows = weight.sizes()[0], groups = groups_of(rows);
-  const QuantizedBuffer right = quantized(x);
+  const QuantizedBuffer right = quantized(x, {0, count});
   const at::Tensor out = at::empty({count, groups * group_rows}, x.options().dtype(at::kFloat));
   float* to = out.mutable_data_ptr<float>();
   for_tasks((groups + task_groups - 1) / task_groups, [&](int64_t task) {
@@ -88,32 +89,57 @@ at::Tensor linear_forward(const at::Tensor& x, const Packed& weight, const at::T
 
 }  // namespace
 
-QuantizedBuffer::QuantizedBuffer(int64_t rows, int64_t width)
-    : blocks_(width / block),
-      codes_(std::make_unique_for_overwrite<int8_t[]>(static_cast<size_t>(rows * width))),
-      scales_(std::make_unique_for_overwrite<float[]>(static_cast<size_t>((rows + 1) * blocks_))),
-      starts_(std::make_unique_for_overwrite<DotStart[]>(static_cast<size_t>((rows + 1) * blocks_))) {
-  if (tile_kernels() && rows >= TileKernels::least_rows) {
-    rounded_ =
-        std::make_unique_for_overwrite<uint16_t[]>(static_cast<size_t>((rows + TileKernels::whole_rows - 1) * width));
+QuantizedBuffer::QuantizedBuffer(const std::vector<int64_t>& begin, int64_t width)
+    : blocks_(width / block), stretches_((blocks_ + stretch_blocks - 1) / stretch_blocks) {
+  int64_t most_rows = 0;
+  for (size_t group = 0; group + 1 < begin.size(); ++group) {
+    const RowTiles tiles = row_tiles(begin[group + 1] - begin[group], packed_kernels().tile_rows);
+    most_rows = std::max(most_rows, tiles.rows);
+    for (int64_t tile = 0; tile < tiles.count; ++tile) {
+      const int64_t first = first_row(tiles, tile), height = first_row(tiles, tile + 1) - first;
+      places_.insert(places_.end(), static_cast<size_t>(height), {begin[group] + first, height});
+    }
+  }
+  const size_t rows = places_.size(), blocks = static_cast<size_t>(blocks_), values = blocks * block;
+  codes_ = std::make_unique_for_overwrite<int8_t[]>(rows * values + block);
+  scales_ = std::make_unique_for_overwrite<StretchScale[]>(rows * static_cast<size_t>(stretches_) + 1);
+  starts_ = std::make_unique_for_overwrite<DotStart[]>(rows * blocks + 1);
+  if (tile_kernels() && most_rows >= TileKernels::least_rows) {
+    rounded_ = std::make_unique_for_overwrite<uint16_t[]>((rows + TileKernels::whole_rows - 1) * values);
   }
 }
 
+std::vector<int64_t> each_alone(int64_t rows) {
+  std::vector<int64_t> begin(static_cast<size_t>(rows + 1));
+  std::iota(begin.begin(), begin.end(), 0);
+  return begin;
+}
+
 ActivationRows QuantizedBuffer::rows(int64_t first) const {
-  return {{codes_.get() + first * blocks_ * block, scales_.get() + first * blocks_, starts_.get() + first * blocks_},
-          rounded_ ? rounded_.get() + first * blocks_ * block : nullptr};
+  const int64_t place = first * blocks_;
+  return {{codes_.get() + place * block, scales_.get() + first * stretches_, starts_.get() + place},
+          rounded_ ? rounded_.get() + place * block : nullptr};
+}
+
+QuantizedRow QuantizedBuffer::row(int64_t row, int64_t first) const {
+  const Place& tile = places_[static_cast<size_t>(row)];
+  const int64_t in_tile = row - tile.first_row, place = tile.first_row * blocks_ + first * tile.height + in_tile;
+  const int64_t scale = tile.first_row * stretches_ + first / stretch_blocks * tile.height + in_tile;
+  return {codes_.get() + place * block, scales_.get() + scale, starts_.get() + place, tile.height};
 }
 
 void QuantizedBuffer::write(int64_t row, int64_t first, int64_t count, const float* x) {
-  const int64_t place = row * blocks_ + first;
-  packed_kernels().quantize(x, count, codes_.get() + place * block, scales_.get() + place, starts_.get() + place);
-  if (rounded_) tile_kernels()->round(x, count * block, rounded_.get() + place * block);
+  packed_kernels().quantize(x, count, this->row(row, first));
+  if (rounded_) tile_kernels()->round(x, count * block, rounded_.get() + (row * blocks_ + first) * block);
 }
 
 void QuantizedBuffer::copy(int64_t row, const QuantizedBuffer& from, int64_t source) {
-  std::copy_n(from.codes_.get() + source * blocks_ * block, blocks_ * block, codes_.get() + row * blocks_ * block);
-  std::copy_n(from.scales_.get() + source * blocks_, blocks_, scales_.get() + row * blocks_);
-  std::copy_n(from.starts_.get() + source * blocks_, blocks_, starts_.get() + row * blocks_);
+  const QuantizedRow to = this->row(row, 0), other = from.row(source, 0);
+  for (int64_t b = 0; b < blocks_; ++b) {
+    std::memcpy(to.codes + b * to.height * block, other.codes + b * other.height * block, block);
+    to.starts[b * to.height] = other.starts[b * other.height];
+  }
+  for (int64_t s = 0; s < stretches_; ++s) to.scales[s * to.height] = other.scales[s * other.height];
   if (rounded_ && from.rounded_) {
     std::copy_n(from.rounded_.get() + source * blocks_ * block, blocks_ * block,
                 rounded_.get() + row * blocks_ * block);
@@ -156,14 +182,19 @@ void multiply_group(const Q8Tensor& weight, int64_t matrix, int64_t group, const
 }
 
 void gate_up_unit(const PackedExpertWeights& experts, int64_t expert, int64_t unit, const ActivationRows& x,
-                  int64_t count, double swiglu_limit, float* scratch, float* act) {
-  constexpr int64_t rows = 2 * unit_columns, groups = rows / group_rows;
+                  int64_t count, double swiglu_limit, float* scratch, QuantizedBuffer& act, int64_t first) {
+  const int64_t column = unit * unit_columns, columns = std::min(unit_columns, act.blocks() * block - column);
+  const int64_t rows = 2 * columns, groups = rows / group_rows;
   for (int64_t i = 0; i < groups; ++i) {
-    multiply_group(*experts.gate_up, expert, unit * groups + i, x, count, scratch + i * group_rows, rows);
+    multiply_group(*experts.gate_up, expert, 2 * column / group_rows + i, x, count, scratch + i * group_rows, rows);
   }
   const float* bias = floats_or_null(experts.gate_up_bias);
-  if (bias) bias += expert * experts.gate_up_bias.size(1) + unit * rows;
-  moe_kernels().swiglu[element_float32](scratch, bias, swiglu_limit, act, count, unit_columns);
+  if (bias) bias += expert * experts.gate_up_bias.size(1) + 2 * column;
+  float* values = scratch + count * rows;
+  moe_kernels().swiglu[element_float32](scratch, bias, swiglu_limit, values, count, columns);
+  for (int64_t i = 0; i < count; ++i) {
+    act.write(first + i, column / block, columns / block, values + i * columns);
+  }
 }
 
 at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, const at::Tensor& weights,
@@ -171,8 +202,8 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
   const int64_t count = experts.down->sizes()[0], hidden = experts.down->sizes()[1], width = experts.down->sizes()[2];
   const SortedChoices sorted(chosen, weights, count);
   const int64_t choices = static_cast<int64_t>(sorted.tokens.size());
-  const QuantizedBuffer tokens = quantized(x);
-  QuantizedBuffer rows(choices, hidden), act(choices, width);
+  const QuantizedBuffer tokens = quantized(x, {0, x.size(0)});
+  QuantizedBuffer rows(sorted.begin, hidden), act(sorted.begin, width);
   for_parts(choices, count_parts(choices, rows_per_thread(hidden)), [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) rows.copy(i, tokens, sorted.tokens[static_cast<size_t>(i)]);
   });
@@ -185,14 +216,12 @@ at::Tensor packed_moe_forward(const at::Tensor& x, const at::Tensor& chosen, con
     matrices->count_uses(static_cast<int64_t>(used.size()));
   }
 
-  const int64_t units = width / unit_columns;
+  const int64_t units = units_of(width);
   for_tasks(static_cast<int64_t>(used.size()) * units, [&](int64_t task) {
     const int64_t expert = used[static_cast<size_t>(task / units)], unit = task % units;
     const int64_t first = sorted.begin[expert], n = sorted.begin[expert + 1] - first;
-    std::vector<float> scratch(static_cast<size_t>(n * 3 * unit_columns));
-    float* values = scratch.data() + n * 2 * unit_columns;
-    gate_up_unit(experts, expert, unit, rows.rows(first), n, swiglu_limit, scratch.data(), values);
-    for (int64_t i = 0; i < n; ++i) act.write(first + i, unit, 1, values + i * unit_columns);
+    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(n * 3 * unit_columns));
+    gate_up_unit(experts, expert, unit, rows.rows(first), n, swiglu_limit, scratch.get(), act, first);
   });
 
   const int64_t groups = groups_of(hidden), tasks = (groups + task_groups - 1) / task_groups;

@@ -3,25 +3,61 @@
 
 namespace xinslm {
 
+/// Blocks of activations that share a scale: a stretch; the last one of a row may be shorter.
+inline constexpr int64_t stretch_blocks = 4;
+
 /// Where the sum of a block's products starts, for each kind of weights: what the weights' offset adds is taken off
 /// beforehand. Zeros where the instruction set needs no offset.
 struct DotStart {
   int32_t fp4, q8;
 };
 
-/// Activations in 8 bits: rows of blocks of 32 codes with one scale, value = code * scale. Dense, row-major.
-struct QuantizedRows {
-  const int8_t* codes;     // [rows, blocks * 32], from -127 to 127
-  const float* scales;     // [rows, blocks]
-  const DotStart* starts;  // [rows, blocks]
+/// Of one row's stretch.
+struct StretchScale {
+  float scale;
+  int32_t start;  // of the sum of its products with MXFP4 weights that were brought to one exponent
 };
 
+/// Activations in 8 bits, value = code * scale. Rows are cut into tiles (RowTiles), each of which is dense and lies
+/// block after block, so that products read it from beginning to end.
+struct QuantizedRows {
+  const int8_t* codes;         // of a tile [blocks, height, 32], from -127 to 127
+  const StretchScale* scales;  // of a tile [stretches, height]
+  const DotStart* starts;      // of a tile [blocks, height]
+};
+
+/// One row of a tile, from a stretch's first block on.
+struct QuantizedRow {
+  int8_t* codes;
+  StretchScale* scales;
+  DotStart* starts;
+  int64_t height;  // of the tile: from one block or stretch to the next
+};
+
+/// `rows` rows in tiles of nearly equal height, so that none is left with a row or two that cannot hide the decoding of
+/// weights.
+struct RowTiles {
+  int64_t rows, count;
+};
+static inline RowTiles row_tiles(int64_t rows, int64_t most_rows) {
+  return {rows, (rows + most_rows - 1) / most_rows};
+}
+static inline int64_t first_row(const RowTiles& tiles, int64_t tile) {
+  return tiles.rows * tile / tiles.count;
+}
+
 /// Products of 8-bit activations with packed weights of layout rows16 (quant/packed_tensor.h): 16 rows of a weight
-/// matrix and `blocks` blocks of 32 columns. Whole numbers are summed exactly within a block, blocks in float32, in the
-/// order of the columns; so the result does not depend on the number of rows computed together.
+/// matrix and `blocks` blocks of 32 columns. Whole numbers are summed exactly within a block; blocks and stretches in
+/// float32, in the order of the columns; so the result does not depend on the number of rows computed together.
 struct PackedKernels {
-  /// Largest error of a value is half its block's scale = amax / 254. x [blocks * 32] finite.
-  void (*quantize)(const float* x, int64_t blocks, int8_t* codes, float* scales, DotStart* starts);
+  /// Rows of the highest tile that products take.
+  int64_t tile_rows;
+
+  /// Largest error of a value is half its stretch's scale = amax / 254. x [blocks * 32] finite.
+  void (*quantize)(const float* x, int64_t blocks, const QuantizedRow& to);
+
+  /// The same with a scale for each block: codes [blocks * 32], scales [blocks].
+  void (*quantize_blocks)(const float* x, int64_t blocks, int8_t* codes, float* scales);
 
   /// Reads one row beyond the last, whatever it holds.
   /// out [rows, 16] (rows out_stride apart) = x * weights^T.

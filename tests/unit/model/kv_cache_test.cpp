@@ -48,6 +48,20 @@ TEST(KvCache, PiecesGiveTheLogitsOfTheWholeText) {
   }
 }
 
+TEST(KvCache, PiecesWhoseOutputNobodyWantsAreKeptLikeOthers) {
+  const Transformer model = small_model();
+  const at::Tensor tokens = some_tokens(2, 60), whole = model.logits(model.hidden_states(tokens));
+  KvCache cache = new_cache(model, 2);
+  ForwardOptions options;
+  options.kv_cache = &cache;
+  options.last_tokens = 0;
+  EXPECT_EQ(model.hidden_states(tokens.narrow(1, 0, 41), options).size(1), 0);
+  EXPECT_EQ(cache.length(), 41);
+  options.last_tokens = 3;
+  const at::Tensor found = model.logits(model.hidden_states(tokens.narrow(1, 41, 19), options));
+  EXPECT_LT(largest_difference(found, whole.narrow(1, 57, 3)), 1e-4);
+}
+
 TEST(KvCache, EightBitsTakeLessAndNeedWholeBlocks) {
   ModelConfig config = small_config();
   EXPECT_THROW(KvCache(config, 1, at::kCPU, at::kChar), Error);  // heads of 8

@@ -86,7 +86,9 @@ TEST_F(Quantize, GivesAModelThatComputesWithTheRoundedWeights) {
   const at::Tensor expected = exact.logits(exact.hidden_states(tokens));
   const Transformer loaded = packed();
   const at::Tensor found = loaded.logits(loaded.hidden_states(tokens));
-  EXPECT_LT(relative_distance(found, expected), 0.02);
+  const at::Tensor errors = (found - expected).norm(2, -1) / expected.norm(2, -1);  // of each token
+  EXPECT_LT(errors.median().item<double>(), 0.015);
+  EXPECT_LE(errors.gt(0.025).sum().item<int64_t>(), 3) << "more than the rounding of activations may send elsewhere";
 }
 
 TEST_F(Quantize, StepsGiveTheLogitsOfTheWholeText) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "unit/model/small_model.h"
 #include "xinslm/core/error.h"
 
@@ -67,6 +69,23 @@ TEST(Transformer, DocumentsDoNotSeeEachOther) {
   EXPECT_LT(largest_difference(packed.narrow(1, 0, 13), logits_of(model, tokens.narrow(1, 0, 13))), 1e-4);
   // Positions are relative in attention, so the second document is computed as if it stood alone.
   EXPECT_LT(largest_difference(packed.narrow(1, 13, 17), logits_of(model, tokens.narrow(1, 13, 17))), 1e-4);
+}
+
+TEST(Transformer, TheLastTokensAloneAreThoseOfAll) {
+  ModelConfig dense = small_config();
+  dense.num_dense_layers = dense.num_hidden_layers;
+  for (const ModelConfig& config : {small_config(), dense}) {
+    const Transformer model = small_model(config);
+    const at::Tensor tokens = some_tokens(2, 30), all = logits_of(model, tokens);
+    ForwardOptions options;
+    for (const int64_t count : {1, 7, 30, 40}) {
+      options.last_tokens = count;
+      const int64_t wanted = std::min<int64_t>(count, 30);
+      const at::Tensor found = logits_of(model, tokens, options);
+      ASSERT_EQ(found.size(1), wanted);
+      EXPECT_LT(largest_difference(found, all.narrow(1, 30 - wanted, wanted)), 1e-5);
+    }
+  }
 }
 
 TEST(Transformer, EffortChangesTheNumberOfExperts) {
@@ -207,6 +226,9 @@ TEST(Transformer, RefusesWhatItCannotCompute) {
   ForwardOptions documents;
   documents.document_ids = at::zeros({1, 4}, at::kLong);
   EXPECT_TRUE(refuses(some_tokens(1, 3), documents));
+  ForwardOptions nothing;
+  nothing.last_tokens = 0;
+  EXPECT_TRUE(refuses(some_tokens(1, 3), nothing));
   ForwardOptions dropout;
   dropout.hidden_dropout = 1.0;
   EXPECT_TRUE(refuses(some_tokens(1, 3), dropout));

@@ -1,32 +1,21 @@
-#include "ops/cpu/isa/packed_dot.h"
+#include "ops/cpu/isa/packed_layout.h"
+#include "ops/cpu/isa/packed_weights.h"
 #include "ops/cpu/packed_kernels.h"
 
 namespace xinslm::XINSLM_ISA {
 namespace {
 
-constexpr int block = 32;       // columns of a block
-constexpr int group_rows = 16;  // weight rows of a group
-constexpr int row_bytes = 4;    // neighbouring columns of one row in a vector of 64 bytes
-constexpr int vector_bytes = group_rows * row_bytes;
-
-/// Activation rows that one pass over the weights serves: their sums and the decoded block fill the registers.
-#ifdef __aarch64__
-constexpr int tile_rows = 8;
-#else
-constexpr int tile_rows = lanes == 16 ? 16 : 4;
-#endif
-
-void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, DotStart* starts) {
-  for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
-    Vec largest = {};
-    XINSLM_UNROLL
-    for (int i = 0; i < block; i += lanes) {
-      const Vec v = load(x + i);
-      largest = larger_of(largest, larger_of(v, -v));
-    }
-    const float amax = maximum(largest);
-    scales[b] = amax / 127.0f;
-    const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
+/// Codes of `count` blocks that share a scale, the blocks' codes `apart` bytes from each other; sums [count] of codes.
+/// @return the scale
+float round_to_codes(const float* x, int64_t count, int8_t* codes, int64_t apart, int32_t* sums) {
+  Vec largest = {};
+  for (int64_t i = 0; i < count * block; i += lanes) {
+    const Vec v = load(x + i);
+    largest = larger_of(largest, larger_of(v, -v));
+  }
+  const float amax = maximum(largest);
+  const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
+  for (int64_t b = 0; b < count; ++b, x += block, codes += apart) {
     IntVec total = {};
     XINSLM_UNROLL
     for (int i = 0; i < block; i += lanes) {
@@ -35,59 +24,29 @@ void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, DotS
       total += code;
       store_bytes(codes + i, code);
     }
-    const auto whole = static_cast<int32_t>(sum(__builtin_convertvector(total, Vec)));  // small enough to be exact
-    starts[b] = {-dot_offset_fp4 * whole, -dot_offset_q8 * whole};
+    sums[b] = static_cast<int32_t>(sum(__builtin_convertvector(total, Vec)));  // small enough to be exact
+  }
+  return amax / 127.0f;
+}
+
+void quantize(const float* x, int64_t blocks, const QuantizedRow& to) {
+  for (int64_t b = 0; b < blocks; b += stretch_blocks) {
+    const int64_t count = smaller(stretch_blocks, blocks - b), place = b * to.height;
+    int32_t sums[stretch_blocks];
+    const float scale = round_to_codes(x + b * block, count, to.codes + place * block, to.height * block, sums);
+    int32_t total = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      to.starts[place + i * to.height] = {-dot_offset_fp4 * sums[i], -dot_offset_q8 * sums[i]};
+      total += sums[i];
+    }
+    to.scales[b / stretch_blocks * to.height] = {scale, -dot_offset_shifted * total};
   }
 }
 
-/// Weights of `lanes` rows of a group, from row `first`: a block decoded to bytes ready for dot().
-struct Mxfp4Weights {
-  using Scale = uint8_t;
-  static constexpr int block_bytes = 4 * vector_bytes;
-
-  static XINSLM_INLINE int32_t start(const DotStart& of) { return of.fp4; }
-  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
-    return dot_fp4(start, weights, x);
-  }
-
-  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
-    XINSLM_UNROLL
-    for (int v = 0; v < 4; ++v) {
-      const ByteVec pairs = load_bytes(values + v * vector_bytes + first * row_bytes);
-      weights[2 * v] = fp4_of_low_nibbles(pairs);
-      weights[2 * v + 1] = fp4_of_high_nibbles(pairs);
-    }
-  }
-  /// Half of 2^(scale - 127), since the decoded values are doubled.
-  static XINSLM_INLINE Vec scale(const uint8_t* scales) { return bits_as<Vec>(widened(scales) << 23) * 0.5f; }
-};
-
-struct Q8Weights {
-  using Scale = uint16_t;
-  static constexpr int block_bytes = 8 * vector_bytes;
-
-  static XINSLM_INLINE int32_t start(const DotStart& of) { return of.q8; }
-  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
-    return dot_q8(start, weights, x);
-  }
-
-  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
-    XINSLM_UNROLL
-    for (int v = 0; v < 8; ++v) weights[v] = q8_bytes(load_bytes(values + v * vector_bytes + first * row_bytes));
-  }
-  static XINSLM_INLINE Vec scale(const uint16_t* scales) { return load_float16(scales); }
-};
-
-/// Weights that decode_ahead() has decoded: for each block [16 / lanes, 8, 4 * lanes] bytes.
-template <class Weights>
-struct Decoded : Weights {
-  static constexpr int block_bytes = group_rows * block;
-
-  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
-    XINSLM_UNROLL
-    for (int v = 0; v < 8; ++v) weights[v] = load_bytes(values + first * block + v * 4 * lanes);
-  }
-};
+void quantize_blocks(const float* x, int64_t blocks, int8_t* codes, float* scales) {
+  int32_t sum;
+  for (int64_t b = 0; b < blocks; ++b) scales[b] = round_to_codes(x + b * block, 1, codes + b * block, 0, &sum);
+}
 
 template <class Weights>
 void decode_ahead(const uint8_t* values, int64_t blocks, uint8_t* to) {
@@ -101,176 +60,214 @@ void decode_ahead(const uint8_t* values, int64_t blocks, uint8_t* to) {
   }
 }
 
-/// A stretch of the blocks of a row.
+/// Some of the blocks of a row, from a stretch's first on.
 struct Blocks {
   int64_t first, count;
   int64_t all;  // of the row
 };
 
-/// `rows` rows from `row` on, the first `height` of which are wanted. `values` and `scales` begin at the stretch, whose
-/// sums are added to `out` unless the stretch is the row's first.
-template <class Weights, int rows>
-void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks,
-                   const QuantizedRows& x, int64_t row, int64_t height, float* out, int64_t out_stride) {
-  for (int first = 0; first < group_rows; first += lanes) {
-    Vec result[rows];
-    XINSLM_UNROLL_16
-    for (int r = 0; r < rows; ++r) {
-      result[r] = blocks.first > 0 && r < height ? load(out + (row + r) * out_stride + first) : Vec{};
-    }
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      ByteVec weights[8];
-      Weights::decode(values + b * Weights::block_bytes, first, weights);
-      const Vec scale = Weights::scale(scales + b * group_rows + first);
-      const auto place = [&](int r) { return (row + r) * blocks.all + blocks.first + b; };
-      const auto add = [&](int r, IntVec sum) __attribute__((always_inline)) {
-        result[r] += __builtin_convertvector(sum, Vec) * (scale * x.scales[place(r)]);
-      };
-#ifdef __ARM_FEATURE_MATMUL_INT8
-      if constexpr (rows > 1) {
-        pair_up(weights);
-        XINSLM_UNROLL_16
-        for (int r = 0; r < rows; r += 2) {
-          const int8_t* codes = x.codes + place(r) * block;
-          IntVec sums[2];
-          dot_pairs(weights, codes, codes + blocks.all * block, sums);
-          add(r, sums[0]);
-          add(r + 1, sums[1]);
-        }
-        continue;
-      }
-#endif
-      XINSLM_UNROLL_16
-      for (int r = 0; r < rows; ++r) {
-        const IntVec start = all_int(Weights::start(x.starts[place(r)]));
-        add(r, Weights::dot(start, weights, x.codes + place(r) * block));
-      }
-    }
-    XINSLM_UNROLL_16
-    for (int r = 0; r < rows; ++r) {
-      if (r < height) store(out + (row + r) * out_stride + first, result[r]);
-    }
+/// A tile of rows, or what is left of it.
+struct Tile {
+  QuantizedRows x;
+  int64_t height;
+  float* out;
+  int64_t out_stride;
+
+  XINSLM_INLINE void advance(int64_t blocks) {
+    x.codes += blocks * height * block;
+    x.starts += blocks * height;
+    x.scales += height;
+  }
+};
+
+/// out (+)= sums * scales; `rows` is the height, or one more.
+template <int rows>
+XINSLM_INLINE void add_stretch(const Vec (&sums)[rows], const Tile& tile, int first, bool is_first) {
+  float* out = tile.out + first;
+  XINSLM_UNROLL_16
+  for (int r = 0; r < rows; ++r, out += tile.out_stride) {
+    if (r + 1 == rows && r == tile.height) break;
+    store(out, multiply_add(sums[r], all(tile.x.scales[r].scale), is_first ? Vec{} : load(out)));
   }
 }
 
-/// Tiles of nearly equal height, so that none is left with a row or two that cannot hide the decoding of weights.
+/// A stretch of `count` blocks times `lanes` weight rows.
+template <class Weights, int rows>
+void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scales, int64_t count, const Tile& tile,
+                      int first, bool is_first) {
+  Vec sums[rows] = {};
+  const int8_t* codes = tile.x.codes;
+  const DotStart* starts = tile.x.starts;
+  for (int64_t b = 0; b < count; ++b, codes += tile.height * block, starts += tile.height) {
+    ByteVec weights[8];
+    Weights::decode(values + b * Weights::block_bytes, first, weights);
+    const Vec scale = Weights::scale(scales + b * group_rows + first);
+#ifdef __ARM_FEATURE_MATMUL_INT8
+    if constexpr (rows > 1) {
+      pair_up(weights);
+      XINSLM_UNROLL_16
+      for (int r = 0; r < rows; r += 2) {
+        IntVec pair[2];
+        dot_pairs(weights, codes + r * block, codes + (r + 1) * block, pair);
+        sums[r] = multiply_add(__builtin_convertvector(pair[0], Vec), scale, sums[r]);
+        sums[r + 1] = multiply_add(__builtin_convertvector(pair[1], Vec), scale, sums[r + 1]);
+      }
+      continue;
+    }
+#endif
+    XINSLM_UNROLL_16
+    for (int r = 0; r < rows; ++r) {
+      const IntVec dot = Weights::dot(all_int(Weights::start(starts[r])), weights, codes + r * block);
+      sums[r] = multiply_add(__builtin_convertvector(dot, Vec), scale, sums[r]);
+    }
+  }
+  add_stretch(sums, tile, first, is_first);
+}
+
+#ifdef __AVX512VNNI__
+/// Largest difference of exponents for which shifted weights still are bytes.
+constexpr int most_shift = 3;
+
+/// So slowly read, memory is not brought closer by the processor itself.
+constexpr int64_t prefetch_bytes = 4096;
+
+XINSLM_INLINE IntVec exponents(const uint8_t* scales) {
+  return bits_as<IntVec>(widened(scales));
+}
+
+/// The same product for MXFP4 weights whose exponents differ little: shifted to one exponent, all products of a stretch
+/// are one sum of whole numbers below 2^24, which float32 holds, so nothing is rounded differently.
+/// @return false, and nothing done, where they differ more
+template <int rows>
+XINSLM_INLINE bool multiply_shifted_stretch(const uint8_t* values, const uint8_t* scales, int64_t count,
+                                            const Tile& tile, bool is_first) {
+  IntVec least = exponents(scales), most = least;
+  for (int64_t b = 1; b < count; ++b) {
+    const IntVec exponent = exponents(scales + b * group_rows);
+    least = exponent < least ? exponent : least;
+    most = exponent > most ? exponent : most;
+  }
+  if (any(most - least > most_shift)) return false;
+  IntVec dots[rows];
+  XINSLM_UNROLL_16
+  for (int r = 0; r < rows; ++r) dots[r] = all_int(tile.x.scales[r].start);
+  const int8_t* codes = tile.x.codes;
+#pragma GCC unroll 1
+  for (int64_t b = 0; b < count; ++b, codes += tile.height * block) {
+    const ShiftedFp4 shifted(exponents(scales + b * group_rows) - least);
+    XINSLM_UNROLL
+    for (int v = 0; v < 4; ++v) {
+      const uint8_t* from = values + b * Mxfp4Weights::block_bytes + v * vector_bytes;
+      __builtin_prefetch(from + prefetch_bytes);
+      const ByteVec pairs = load_bytes(from);
+      const ByteVec low = shifted(fp4_of_low_nibbles(pairs)), high = shifted(fp4_of_high_nibbles(pairs));
+      XINSLM_UNROLL_16
+      for (int r = 0; r < rows; ++r) dots[r] = add_dot(dots[r], low, codes + r * block + 8 * v);
+      XINSLM_UNROLL_16
+      for (int r = 0; r < rows; ++r) dots[r] = add_dot(dots[r], high, codes + r * block + 8 * v + 4);
+    }
+  }
+  const Vec scale = Mxfp4Weights::scale_of(least);
+  Vec sums[rows];
+  XINSLM_UNROLL_16
+  for (int r = 0; r < rows; ++r) sums[r] = __builtin_convertvector(dots[r], Vec) * scale;
+  add_stretch(sums, tile, 0, is_first);
+  return true;
+}
+#endif
+
+/// `rows` rows, the first tile.height of which are wanted. `values`, `scales` and the tile begin at the blocks, whose
+/// sums are added to `out` unless they are the row's first.
+template <class Weights, int rows>
+void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks, Tile tile) {
+  for (int64_t b = 0; b < blocks.count; b += stretch_blocks) {
+    const int64_t count = smaller(stretch_blocks, blocks.count - b);
+    const bool is_first = blocks.first + b == 0;
+    const auto multiply_any = [&] {
+      for (int first = 0; first < group_rows; first += lanes) {
+        multiply_stretch<Weights, rows>(values, scales, count, tile, first, is_first);
+      }
+    };
+#ifdef __AVX512VNNI__
+    if constexpr (Weights::can_be_shifted && rows > 4) {
+      if (!multiply_shifted_stretch<rows>(values, scales, count, tile, is_first)) multiply_any();
+    } else {
+      multiply_any();
+    }
+#else
+    multiply_any();
+#endif
+    values += count * Weights::block_bytes;
+    scales += count * group_rows;
+    tile.advance(count);
+  }
+}
+
+/// multiply_rows() by height. In low tiles, which may take rows in pairs, two heights share one.
+template <class Weights>
+constexpr decltype(&multiply_rows<Weights, 1>) heights[] = {
+    nullptr,
+    multiply_rows<Weights, 1>,
+    multiply_rows<Weights, 2>,
+    multiply_rows<Weights, 4>,
+    multiply_rows<Weights, 4>,
+#if defined(__AVX512F__)
+    multiply_rows<Weights, 5>,
+    multiply_rows<Weights, 6>,
+    multiply_rows<Weights, 7>,
+    multiply_rows<Weights, 8>,
+    multiply_rows<Weights, 9>,
+    multiply_rows<Weights, 10>,
+    multiply_rows<Weights, 11>,
+    multiply_rows<Weights, 12>,
+    multiply_rows<Weights, 13>,
+    multiply_rows<Weights, 14>,
+    multiply_rows<Weights, 15>,
+    multiply_rows<Weights, 16>,
+#elif defined(__aarch64__)
+    multiply_rows<Weights, 6>,
+    multiply_rows<Weights, 6>,
+    multiply_rows<Weights, 8>,
+    multiply_rows<Weights, 8>,
+#endif
+};
+
+/// Activation rows that one pass over the weights serves: their sums and the decoded block fill the registers.
+constexpr int tile_rows = sizeof heights<Mxfp4Weights> / sizeof heights<Mxfp4Weights>[0] - 1;
+
 template <class Weights>
 void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks,
                     const QuantizedRows& x, int64_t rows, float* out, int64_t out_stride) {
-  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t row = rows * tile / tiles, height = rows * (tile + 1) / tiles - row;
-    const auto run = [&](auto function) { function(values, scales, blocks, x, row, height, out, out_stride); };
-    if (height == 1) {
-      run(multiply_rows<Weights, 1>);
-    } else if (height == 2) {
-      run(multiply_rows<Weights, 2>);
-    } else if (height <= 4) {
-      run(multiply_rows<Weights, 4>);
-    } else if constexpr (tile_rows > 4) {
-      constexpr decltype(&multiply_rows<Weights, 8>) even[] = {
-          multiply_rows<Weights, 6>,  multiply_rows<Weights, 8>,  multiply_rows<Weights, 10>,
-          multiply_rows<Weights, 12>, multiply_rows<Weights, 14>, multiply_rows<Weights, 16>,
-      };
-      run(even[(height + 1) / 2 - 3]);
-    }
+  const int64_t stretches = (blocks.all + stretch_blocks - 1) / stretch_blocks;
+  const RowTiles tiles = row_tiles(rows, tile_rows);
+  for (int64_t number = 0; number < tiles.count; ++number) {
+    const int64_t row = first_row(tiles, number), height = first_row(tiles, number + 1) - row;
+    const int64_t place = row * blocks.all + blocks.first * height;
+    const Tile tile{{x.codes + place * block, x.scales + row * stretches + blocks.first / stretch_blocks * height,
+                     x.starts + place},
+                    height,
+                    out + row * out_stride,
+                    out_stride};
+    heights<Weights>[height](values, scales, blocks, tile);
   }
 }
 
 template <class Weights>
 void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
               int64_t rows, float* out, int64_t out_stride) {
-  // Narrow tiles would decode the weights too often; so a stretch of them is decoded into the first cache.
-  constexpr int64_t stretch = 16;
+  // Low tiles would decode the weights too often; so some blocks of them are decoded into the first cache.
+  constexpr int64_t ahead = 4 * stretch_blocks;
   if (tile_rows > 4 || rows <= 2 * tile_rows) {
     multiply_tiles<Weights>(values, scales, {0, blocks, blocks}, x, rows, out, out_stride);
     return;
   }
-  uint8_t decoded[stretch * Decoded<Weights>::block_bytes];
-  for (int64_t first = 0; first < blocks; first += stretch) {
-    const int64_t count = smaller(stretch, blocks - first);
+  uint8_t decoded[ahead * Decoded<Weights>::block_bytes];
+  for (int64_t first = 0; first < blocks; first += ahead) {
+    const int64_t count = smaller(ahead, blocks - first);
     decode_ahead<Weights>(values + first * Weights::block_bytes, count, decoded);
     multiply_tiles<Decoded<Weights>>(decoded, scales + first * group_rows, {first, count, blocks}, x, rows, out,
                                      out_stride);
   }
-}
-
-// The layout that quant/rows16.h gives whole tensors, for a group at a time: for weights that are still in a file's map.
-
-/// Eight codes in the order of columns to columns 0 to 3 in the low halves of the bytes and 4 to 7 in the high ones.
-XINSLM_INLINE WordVec split_columns(WordVec word) {
-  const auto spread = [](WordVec codes) __attribute__((always_inline)) {
-    codes = (codes | codes << 8) & 0x00ff00ff;
-    return (codes | codes << 4) & 0x0f0f0f0f;
-  };
-  return spread(word & 0xffff) | spread(word >> 16) << 4;
-}
-
-/// `count` words of one row, the rest zero.
-XINSLM_INLINE WordVec load_words(const uint8_t* from, int64_t count) {
-  WordVec words = {};
-  if (count == lanes) {
-    __builtin_memcpy(&words, from, sizeof words);
-  } else {
-    uint32_t part[lanes] = {};
-    __builtin_memcpy(part, from, count * 4);
-    __builtin_memcpy(&words, part, sizeof words);
-  }
-  return words;
-}
-
-/// Scales [rows, blocks] to [blocks, 16], by squares of 4 by 4 bytes.
-void group_scales(const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to) {
-  typedef uint8_t Bytes __attribute__((vector_size(16)));
-  typedef uint32_t Words __attribute__((vector_size(16)));
-  int64_t b = 0;
-  for (; b + 4 <= blocks; b += 4) {
-    Words quads[4];  // of four rows each: column after column
-    for (int q = 0; q < 4; ++q) {
-      Words words = {};
-      for (int i = 0; i < 4; ++i) {
-        const int r = 4 * q + i;
-        uint32_t word = 0;
-        if (r < rows) __builtin_memcpy(&word, scales + r * blocks + b, sizeof word);
-        words[i] = word;
-      }
-      const Bytes rowwise = bits_as<Bytes>(words);
-      quads[q] = bits_as<Words>(
-          __builtin_shufflevector(rowwise, rowwise, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    }
-    for (int column = 0; column < 4; ++column) {
-      const Words all = {quads[0][column], quads[1][column], quads[2][column], quads[3][column]};
-      __builtin_memcpy(to + (b + column) * group_rows, &all, sizeof all);
-    }
-  }
-  for (; b < blocks; ++b) {
-    for (int64_t r = 0; r < group_rows; ++r) to[b * group_rows + r] = r < rows ? scales[r * blocks + b] : uint8_t{0};
-  }
-}
-
-void group_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to,
-                 uint8_t* to_scales) {
-  constexpr int64_t words_of_block = 4, word_bytes = sizeof(uint32_t);
-  const int64_t words = blocks * words_of_block;
-  for (int64_t word = 0; word < words; word += lanes) {
-    const int64_t count = smaller<int64_t>(lanes, words - word);
-    for (int64_t first = 0; first < group_rows; first += lanes) {
-      WordVec square[lanes];
-      XINSLM_UNROLL_16
-      for (int r = 0; r < lanes; ++r) {
-        const uint8_t* from = values + ((first + r) * words + word) * word_bytes;
-        __builtin_prefetch(from + group_rows * words * word_bytes);  // 16 rows are too many streams to be foreseen
-        square[r] = first + r < rows ? split_columns(load_words(from, count)) : WordVec{};
-      }
-      transpose(square);
-      uint8_t* target = to + (word * group_rows + first) * word_bytes;
-      XINSLM_UNROLL_16
-      for (int i = 0; i < lanes; ++i) {
-        if (i < count) __builtin_memcpy(target + i * vector_bytes, &square[i], sizeof square[i]);
-      }
-    }
-  }
-  group_scales(scales, blocks, rows, to_scales);
 }
 
 /// Row after row, so that memory is read in one stream; several sums, so that additions do not wait for each other.
@@ -293,7 +290,9 @@ void rows_times_vector(const void* matrix, int64_t width, int64_t rows, const fl
 }  // namespace
 
 const PackedKernels packed_kernels = {
+    tile_rows,
     quantize,
+    quantize_blocks,
     multiply<Mxfp4Weights>,
     group_mxfp4,
     multiply<Q8Weights>,

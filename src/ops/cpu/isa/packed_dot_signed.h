@@ -7,7 +7,7 @@
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr int32_t dot_offset_fp4 = 0, dot_offset_q8 = 0;
+constexpr int32_t dot_offset_fp4 = 0, dot_offset_q8 = 0, dot_offset_shifted = 0;
 
 /// Twice the values of FP4's codes 0 to 15.
 constexpr int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};

@@ -8,9 +8,9 @@ namespace xinslm::XINSLM_ISA {
 // again through the sum of the activations. Without VNNI sums of two products are cut to 16 bits, too few for 8-bit
 // weights with an offset: there the activations take over the weights' signs.
 #if defined(__AVX512VNNI__)
-constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 128;
+constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 128, dot_offset_shifted = 96;
 #else
-constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 0;
+constexpr int32_t dot_offset_fp4 = 12, dot_offset_q8 = 0, dot_offset_shifted = 0;
 #endif
 
 /// Twice the values of FP4's codes 0 to 15, and 12.
@@ -117,12 +117,35 @@ XINSLM_INLINE Native with_signs_of(Native x, Native weights) {
 #endif
 
 #if defined(__AVX512VNNI__)
+/// sum + the dot products of four weights of each row with x [4].
+XINSLM_INLINE IntVec add_dot(IntVec sum, ByteVec weights, const int8_t* x) {
+  return bits_as<IntVec>(_mm512_dpbusd_epi32(bits_as<Native>(sum), bits_as<Native>(weights), four_everywhere(x)));
+}
+
 /// start + the dot products of each row's 32 weights with x [32].
 XINSLM_INLINE IntVec dot_fp4(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
-  Native sum = bits_as<Native>(start);
+  IntVec sum = start;
   XINSLM_UNROLL
-  for (int q = 0; q < 8; ++q) sum = _mm512_dpbusd_epi32(sum, bits_as<Native>(weights[q]), four_everywhere(x + 4 * q));
-  return bits_as<IntVec>(sum);
+  for (int q = 0; q < 8; ++q) sum = add_dot(sum, weights[q], x + 4 * q);
+  return sum;
+}
+
+/// Weights of exponents up to 3 above a common one, brought to it: 12 more than the value, in 5 bits, becomes 96 more
+/// than up to 8 times the value.
+struct ShiftedFp4 {
+  IntVec shift;
+  ByteVec offset;
+
+  XINSLM_INLINE explicit ShiftedFp4(IntVec shift)
+      : shift(shift),
+        offset(bits_as<ByteVec>((dot_offset_shifted - (all_int(dot_offset_fp4) << shift)) * 0x01010101)) {}
+  XINSLM_INLINE ByteVec operator()(ByteVec weights) const {
+    return bits_as<ByteVec>(bits_as<IntVec>(weights) << shift) + offset;
+  }
+};
+
+XINSLM_INLINE bool any(IntVec mask) {
+  return _mm512_movepi32_mask(bits_as<__m512i>(mask)) != 0;
 }
 
 XINSLM_INLINE IntVec dot_q8(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #ifdef __AVX2__
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define XINSLM_INLINE inline __attribute__((always_inline))
@@ -57,6 +59,20 @@ XINSLM_INLINE IntVec all_int(int32_t x) {
 }
 XINSLM_INLINE Vec select(IntVec mask, Vec yes, Vec no) {
   return mask ? yes : no;
+}
+
+/// a * b + c, rounded once where there is an instruction for it: for sums that must not depend on what the compiler
+/// makes of the code around them.
+XINSLM_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return bits_as<Vec>(_mm512_fmadd_ps(bits_as<__m512>(a), bits_as<__m512>(b), bits_as<__m512>(c)));
+#elif defined(__FMA__)
+  return bits_as<Vec>(_mm256_fmadd_ps(bits_as<__m256>(a), bits_as<__m256>(b), bits_as<__m256>(c)));
+#elif defined(__aarch64__)
+  return bits_as<Vec>(vfmaq_f32(bits_as<float32x4_t>(c), bits_as<float32x4_t>(a), bits_as<float32x4_t>(b)));
+#else
+  return a * b + c;
+#endif
 }
 
 XINSLM_INLINE IntVec lane_numbers() {

@@ -1,0 +1,65 @@
+#pragma once
+// Packed weights of layout rows16, decoded a block at a time.
+#include "ops/cpu/isa/packed_dot.h"
+#include "ops/cpu/packed_kernels.h"
+
+namespace xinslm::XINSLM_ISA {
+
+constexpr int block = 32;       // columns of a block
+constexpr int group_rows = 16;  // weight rows of a group
+constexpr int row_bytes = 4;    // neighbouring columns of one row in a vector of 64 bytes
+constexpr int vector_bytes = group_rows * row_bytes;
+
+/// Weights of `lanes` rows of a group, from row `first`: a block decoded to bytes ready for dot().
+struct Mxfp4Weights {
+  using Scale = uint8_t;
+  static constexpr bool can_be_shifted = true;
+  static constexpr int block_bytes = 4 * vector_bytes;
+
+  static XINSLM_INLINE int32_t start(const DotStart& of) { return of.fp4; }
+  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+    return dot_fp4(start, weights, x);
+  }
+
+  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
+    XINSLM_UNROLL
+    for (int v = 0; v < 4; ++v) {
+      const ByteVec pairs = load_bytes(values + v * vector_bytes + first * row_bytes);
+      weights[2 * v] = fp4_of_low_nibbles(pairs);
+      weights[2 * v + 1] = fp4_of_high_nibbles(pairs);
+    }
+  }
+  /// Half of 2^(scale - 127), since the decoded values are doubled.
+  static XINSLM_INLINE Vec scale(const uint8_t* scales) { return scale_of(bits_as<IntVec>(widened(scales))); }
+  static XINSLM_INLINE Vec scale_of(IntVec exponents) { return bits_as<Vec>(exponents << 23) * 0.5f; }
+};
+
+struct Q8Weights {
+  using Scale = uint16_t;
+  static constexpr bool can_be_shifted = false;
+  static constexpr int block_bytes = 8 * vector_bytes;
+
+  static XINSLM_INLINE int32_t start(const DotStart& of) { return of.q8; }
+  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+    return dot_q8(start, weights, x);
+  }
+
+  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
+    XINSLM_UNROLL
+    for (int v = 0; v < 8; ++v) weights[v] = q8_bytes(load_bytes(values + v * vector_bytes + first * row_bytes));
+  }
+  static XINSLM_INLINE Vec scale(const uint16_t* scales) { return load_float16(scales); }
+};
+
+/// Weights that decode_ahead() has decoded: for each block [16 / lanes, 8, 4 * lanes] bytes.
+template <class Weights>
+struct Decoded : Weights {
+  static constexpr int block_bytes = group_rows * block;
+
+  static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
+    XINSLM_UNROLL
+    for (int v = 0; v < 8; ++v) weights[v] = load_bytes(values + first * block + v * 4 * lanes);
+  }
+};
+
+}  // namespace xinslm::XINSLM_ISA
