@@ -12,6 +12,7 @@
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/memory_bandwidth.h"
 #include "xinslm/core/random.h"
+#include "xinslm/generate/sampler.h"
 #include "xinslm/model/decoder.h"
 #include "xinslm/model/kv_cache.h"
 
@@ -117,7 +118,8 @@ class SpeedTest {
   int64_t next_token(const at::Tensor& tokens) {
     if (tokens.numel() == 1 && decoder_) {
       const int64_t token = tokens.item<int64_t>();
-      return decoder_->step(token, cache_, forward_.num_experts_per_tok).argmax(-1).item<int64_t>();
+      const at::Tensor& logits = decoder_->step(token, cache_, forward_.num_experts_per_tok);
+      return greedy_token({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())});
     }
     return model_.logits(model_.hidden_states(tokens, forward_)).argmax(-1).item<int64_t>();
   }

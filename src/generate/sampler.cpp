@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/cpu/row_kernels.h"
 #include "xinslm/core/error.h"
 
 namespace xinslm {
@@ -128,11 +129,11 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
 
 TokenId greedy_token(std::span<const float> logits) {
   if (logits.empty()) usage_error("no logits to choose a token from");
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (!std::isfinite(*best)) {
+  const int64_t best = row_kernels().largest(logits.data(), static_cast<int64_t>(logits.size()));
+  if (!std::isfinite(logits[static_cast<size_t>(best)])) {
     runtime_failure("the model gave no finite logit; its weights are damaged or its training diverged");
   }
-  return static_cast<TokenId>(best - logits.begin());
+  return static_cast<TokenId>(best);
 }
 
 std::vector<std::pair<TokenId, double>> best_tokens(std::span<const float> logits, double log_normalizer, int64_t n) {

@@ -20,6 +20,7 @@ namespace {
 
 using cpu::bytes_of;
 using cpu::element_of;
+using cpu::floats_of;
 using cpu::floats_or_null;
 using cpu::row_at;
 
@@ -46,7 +47,7 @@ void turn_head(const ModelConfig& config, const DecodeScratch& scratch, const at
   const int64_t width = config.head_dim;
   if (config.qk_norm) {
     float inverse_rms;
-    rms_norm_kernels().forward[element_float32](row, norm.const_data_ptr<float>(), config.rms_norm_eps, row,
+    rms_norm_kernels().forward[element_float32](row, floats_of(norm), config.rms_norm_eps, row,
                                                 &inverse_rms, 1, width);
   }
   rotary_kernels().turn[element_float32](row, width, row, width, 1, width / 2, scratch.cos, scratch.sin, 1.0f);
@@ -114,13 +115,13 @@ void decode_project(const Projection& matrix, const DecodeInput& x, int64_t begi
                                                                   end - begin, x.values.data(), out + begin);
   }
   if (!matrix.bias.defined()) return;
-  const float* bias = matrix.bias.const_data_ptr<float>();
+  const float* bias = floats_of(matrix.bias);
   for (int64_t row = begin; row < end; ++row) out[row] += bias[row];
 }
 
 void decode_norm(const float* x, const at::Tensor& gain, double eps, int64_t width, float* normed) {
   float inverse_rms;
-  rms_norm_kernels().forward[element_float32](x, gain.const_data_ptr<float>(), eps, normed, &inverse_rms, 1, width);
+  rms_norm_kernels().forward[element_float32](x, floats_of(gain), eps, normed, &inverse_rms, 1, width);
 }
 
 DecodeScratch::Own::Own(const ModelConfig& config)
@@ -276,8 +277,8 @@ void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& ow
   problem.values = row_at(place.values, row, width);
   if (place.key_scales.defined()) {
     const int64_t blocks = width / quant_block;
-    problem.key_scales = place.key_scales.const_data_ptr<float>() + row * blocks;
-    problem.value_scales = place.value_scales.const_data_ptr<float>() + row * blocks;
+    problem.key_scales = floats_of(place.key_scales) + row * blocks;
+    problem.value_scales = floats_of(place.value_scales) + row * blocks;
   }
   problem.tokens = end - begin;
   problem.group = group;
@@ -303,7 +304,8 @@ void DecoderLayer::mix_heads(TeamMember& member, DecodeScratch& scratch) const {
   const int64_t together = decode_rows_together(member, weights_.output);
   member.share_out(config_.hidden_size, together, [&](const TeamMember::Range& rows) {
     decode_project(weights_.output, mixed, rows.begin, rows.end, scratch.middle.data());
-    for (int64_t i = rows.begin; i < rows.end; ++i) scratch.middle[i] += own.hidden[i];
+    row_kernels().accumulate[element_float32](scratch.middle.data() + rows.begin, own.hidden.data() + rows.begin,
+                                              rows.end - rows.begin);
   });
 }
 
@@ -442,7 +444,7 @@ void DecoderLayer::take_over(const TeamMember& member, DecodeScratch& scratch) c
   std::copy_n(is_moe_ ? scratch.middle.data() : scratch.hidden.data(), hidden, own.hidden.data());
   if (!is_moe_) return;
   const auto add = [&](const float* values, float weight) {
-    for (int64_t i = 0; i < hidden; ++i) own.hidden[i] += weight * values[i];
+    decode_kernels().add_vector_times_matrix[element_float32](&weight, values, 1, hidden, own.hidden.data());
   };
   const float* biases = floats_or_null(weights_.down.bias);
   for (int64_t j = 0; j < scratch.experts; ++j) {

@@ -113,10 +113,29 @@ void check_dropout(Element e, int64_t size, std::mt19937& random, Checks& checks
   }
 }
 
+void check_largest(int64_t size, std::mt19937& random, Checks& checks) {
+  Values x = random_values(element_float32, size, random);
+  const auto check = [&](int64_t expected, const char* what) {
+    const int64_t found = row_kernels().largest(x.floats(), size);
+    checks.at_most(found == expected ? 0 : 1, 0, at_size(what, found, size));
+  };
+  for (const int64_t place : {int64_t{0}, size / 3, size / 2, size - 1}) {
+    x = random_values(element_float32, size, random);
+    x.set(place, 100);
+    check(place, "largest");
+    if (place > 0) x.set(0, HUGE_VAL - HUGE_VAL);  // none
+    x.set(size - 1, 100);
+    check(place, "largest of equals");
+  }
+  for (int64_t i = 0; i < size; ++i) x.set(i, -HUGE_VAL);
+  check(0, "largest of nothing");
+}
+
 }  // namespace
 
 void check_row_kernels(Checks& checks) {
   std::mt19937 random(3);
+  for (const int64_t size : {1, 2, 5, 16, 63, 64, 65, 200, 1003}) check_largest(size, random, checks);
   for (const Element e : all_elements) {
     for (const int64_t width : widths) {
       check_rows(e, width, random, checks);

@@ -21,8 +21,12 @@ inline char* bytes_of(const at::Tensor& x) {
 inline char* row_at(const at::Tensor& x, int64_t row, int64_t width) {
   return bytes_of(x) + row * width * x.element_size();
 }
+/// Of a float32 tensor; each token asks for hundreds of these, and the tensor's own typed accessor checks the type.
+inline const float* floats_of(const at::Tensor& x) {
+  return static_cast<const float*>(x.const_data_ptr());
+}
 inline const float* floats_or_null(const at::Tensor& x) {
-  return x.defined() ? x.const_data_ptr<float>() : nullptr;
+  return x.defined() ? floats_of(x) : nullptr;
 }
 
 }  // namespace xinslm::cpu

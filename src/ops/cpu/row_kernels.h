@@ -15,6 +15,8 @@ struct RowKernels {
   void (*scale[2])(const float* x, float scale, void* y, int64_t size);
   /// out [width] = sum of the rows listed, in the order of the list. scratch [width]
   void (*sum_rows[2])(const void* x, const int64_t* rows, int64_t count, int64_t width, float* scratch, void* out);
+  /// Place of the largest of x [size], the first of equals; numbers that are none do not count. 0 where there is no other.
+  int64_t (*largest)(const float* x, int64_t size);
 };
 XINSLM_DECLARE_KERNELS(RowKernels, row_kernels)
 

@@ -255,6 +255,7 @@ void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales
 template <class Weights>
 void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
               int64_t rows, float* out, int64_t out_stride) {
+  if (rows == 1) return multiply_rows<Weights, 1>(values, scales, {0, blocks, blocks}, {x, 1, out, out_stride});
   // Low tiles would decode the weights too often; so some blocks of them are decoded into the first cache.
   constexpr int64_t ahead = 4 * stretch_blocks;
   if (tile_rows > 4 || rows <= 2 * tile_rows) {

@@ -144,10 +144,6 @@ struct ShiftedFp4 {
   }
 };
 
-XINSLM_INLINE bool any(IntVec mask) {
-  return _mm512_movepi32_mask(bits_as<__m512i>(mask)) != 0;
-}
-
 XINSLM_INLINE IntVec dot_q8(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
   return dot_fp4(start, weights, x);
 }

@@ -36,12 +36,32 @@ void sum_rows(const void* x, const int64_t* rows, int64_t count, int64_t width, 
   scale<T>(scratch, 1.0f, out, width);
 }
 
+int64_t largest(const float* x, int64_t size) {
+  constexpr int together = 4;
+  const Vec none = all(-__builtin_inff());
+  Vec most[together] = {none, none, none, none};
+  int64_t i = 0;
+  for (; i + together * lanes <= size; i += together * lanes) {
+    XINSLM_UNROLL
+    for (int v = 0; v < together; ++v) most[v] = larger_of(load(x + i + v * lanes), most[v]);
+  }
+  float found = maximum(larger_of(larger_of(most[0], most[1]), larger_of(most[2], most[3])));
+  for (; i < size; ++i) found = x[i] > found ? x[i] : found;
+  for (i = 0; i + lanes <= size; i += lanes) {
+    if (any(load(x + i) == all(found))) break;
+  }
+  for (; i < size; ++i) {
+    if (x[i] == found) return i;
+  }
+  return 0;
+}
+
 }  // namespace
 
 const RowKernels row_kernels = {
     {add_bias<float>, add_bias<Bfloat16>},     {add_columns<float>, add_columns<Bfloat16>},
     {accumulate<float>, accumulate<Bfloat16>}, {scale<float>, scale<Bfloat16>},
-    {sum_rows<float>, sum_rows<Bfloat16>},
+    {sum_rows<float>, sum_rows<Bfloat16>},     largest,
 };
 
 }  // namespace xinslm::XINSLM_ISA

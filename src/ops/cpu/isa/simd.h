@@ -75,6 +75,17 @@ XINSLM_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
 #endif
 }
 
+/// Whether a lane of a comparison's result holds.
+XINSLM_INLINE bool any(IntVec mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(bits_as<__m512i>(mask)) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(bits_as<__m256>(mask)) != 0;
+#else
+  return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+}
+
 XINSLM_INLINE IntVec lane_numbers() {
   IntVec v;
   for (int i = 0; i < lanes; ++i) v[i] = i;
