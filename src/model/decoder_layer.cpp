@@ -416,10 +416,9 @@ Upcoming DecoderLayer::down_weights(const TeamMember& member, const DecodeScratc
   const auto items = member.share(scratch.experts * groups, groups_together);
   if (!packed_.down->laid_out() || items.begin == items.end) return {};
   const int64_t expert = scratch.own(member.number()).chosen[items.begin / groups];
-  const int64_t group_bytes = config_.intermediate_size / quant_block * 256;  // values [E, groups, G, 256]
-  return {static_cast<const char*>(packed_.down->rows16().value_data()) +
-              (expert * groups + items.begin % groups) * group_bytes,
-          (items.end - items.begin) * group_bytes};
+  const uint8_t* begin = packed_.down->rows16().values(expert, items.begin % groups);
+  const uint8_t* next = packed_.down->rows16().values(expert, items.begin % groups + 1);
+  return {begin, (items.end - items.begin) * (next - begin)};
 }
 
 void DecoderLayer::packed_down(TeamMember& member, DecodeScratch& scratch) const {

@@ -27,7 +27,7 @@ c10::intrusive_ptr<Mxfp4Tensor> checked(const c10::intrusive_ptr<Mxfp4Tensor>& s
 ExpertMatrices::ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device)
     : source_(checked(source, device)) {
   if (!device.is_cpu() || source_->layout() != PackedLayout::rows16) return;
-  rows16_ = source_;
+  rows16_.emplace(*source_);
   laid_out_ = true;
 }
 
@@ -40,7 +40,7 @@ bool ExpertMatrices::lay_out_if_due() {
 bool ExpertMatrices::lay_out() {
   const std::lock_guard lock(laying_out_);
   if (laid_out() || available_memory() < 2 * bytes()) return false;
-  rows16_ = source_->for_products(at::kCPU);
+  rows16_.emplace(*source_);
   laid_out_.store(true, std::memory_order_release);
   return true;
 }

@@ -68,6 +68,16 @@ void reject_nan_scales(const Mxfp4Tensor& tensor) {
              " is 255, which makes the block NaN; is the file damaged?");
 }
 
+void values_to_rows16(const Mxfp4Tensor& source, at::Tensor& to) {
+  const int64_t words = source.sizes().back() / word_columns;
+  rows_to_lanes<uint32_t, uint32_t>(source.values(), to, source.sizes(), words, 0, split_columns);
+}
+
+void scales_to_rows16(const Mxfp4Tensor& source, at::Tensor& to) {
+  const int64_t blocks = source.sizes().back() / quant_block;
+  rows_to_lanes<uint8_t, uint8_t>(source.scales(), to, source.sizes(), blocks, 0, std::identity());
+}
+
 Mxfp4Tensor::Mxfp4Tensor(PackedParts parts) : PackedTensor(checked(std::move(parts))) {}
 
 c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::from_checkpoint(const at::Tensor& blocks, const at::Tensor& scales,
@@ -84,12 +94,12 @@ c10::intrusive_ptr<Mxfp4Tensor> Mxfp4Tensor::repack(PackedLayout wanted) const {
   if (wanted == layout()) return c10::make_intrusive<Mxfp4Tensor>(parts());
   if (!device().is_cpu()) return to(at::kCPU)->repack(wanted)->to(device());
   PackedParts packed = empty_parts(parts(), wanted, form_of(wanted, sizes()));
-  const int64_t words = sizes().back() / word_columns, blocks = sizes().back() / quant_block;
   if (wanted == PackedLayout::rows16) {
     reject_nan_scales(*this);
-    rows_to_lanes<uint32_t, uint32_t>(values(), packed.values, sizes(), words, 0, split_columns);
-    rows_to_lanes<uint8_t, uint8_t>(scales(), packed.scales, sizes(), blocks, 0, std::identity());
+    values_to_rows16(*this, packed.values);
+    scales_to_rows16(*this, packed.scales);
   } else {
+    const int64_t words = sizes().back() / word_columns, blocks = sizes().back() / quant_block;
     lanes_to_rows<uint32_t, uint32_t>(values(), packed.values, sizes(), words, join_columns);
     lanes_to_rows<uint8_t, uint8_t>(scales(), packed.scales, sizes(), blocks, std::identity());
   }

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <vector>
 
+#include "xinslm/quant/laid_out_experts.h"
 #include "xinslm/quant/packed_tensor.h"
 
 namespace xinslm {
@@ -22,15 +24,15 @@ class ExpertMatrices {
   explicit ExpertMatrices(const c10::intrusive_ptr<Mxfp4Tensor>& source, at::Device device = at::kCPU);
 
   const std::vector<int64_t>& sizes() const { return source_->sizes(); }
-  /// Bytes of one form of the matrices.
-  int64_t bytes() const { return source_->bytes(); }
+  /// Bytes of the form that products read.
+  int64_t bytes() const { return laid_out() ? rows16_->bytes() : source_->bytes(); }
   /// The exact values, on the device: for products of other devices than the processor, and for gradients.
   const Mxfp4Tensor& source() const { return *source_; }
 
   /// Whether they are laid out, which they stay.
   bool laid_out() const { return laid_out_.load(std::memory_order_acquire); }
-  /// In layout rows16, once they are laid_out().
-  const Mxfp4Tensor& rows16() const { return *rows16_; }
+  /// Once they are laid_out().
+  const LaidOutExperts& rows16() const { return *rows16_; }
 
   /// Notes that products with `experts` of them were computed.
   void count_uses(int64_t experts) { uses_.fetch_add(experts, std::memory_order_relaxed); }
@@ -41,7 +43,8 @@ class ExpertMatrices {
   bool lay_out_if_due();
 
  private:
-  c10::intrusive_ptr<Mxfp4Tensor> source_, rows16_;
+  c10::intrusive_ptr<Mxfp4Tensor> source_;
+  std::optional<LaidOutExperts> rows16_;
   std::atomic<bool> laid_out_ = false;
   std::atomic<int64_t> uses_ = 0;
   std::mutex laying_out_;

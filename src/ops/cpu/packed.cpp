@@ -43,7 +43,7 @@ GroupBuffer& group_buffer(int64_t blocks) {
       return static_cast<uint8_t*>(::operator new[](static_cast<size_t>(bytes), GroupBuffer::alignment));
     };
     buffer.values.reset(allocate(blocks * group_rows * block / 2));
-    buffer.scales.reset(allocate(blocks * group_rows));
+    buffer.scales.reset(allocate((blocks + 1) / 2 * 2 * group_rows));
     buffer.blocks = blocks;
   }
   return buffer;
@@ -157,11 +157,19 @@ void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, co
 
 void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group, const ActivationRows& x,
                     int64_t count, float* out, int64_t out_stride) {
-  if (experts.laid_out()) return multiply_group(experts.rows16(), expert, group, x, count, out, out_stride);
   const Mxfp4Tensor& source = experts.source();
-  const int64_t rows = source.sizes()[1], blocks = source.sizes()[2] / block, first = group * group_rows;
-  const int64_t row = expert * rows + first;
+  const int64_t rows = source.sizes()[1], blocks = source.sizes()[2] / block;
   GroupBuffer& buffer = group_buffer(blocks);
+  if (experts.laid_out()) {
+    const LaidOutExperts& laid_out = experts.rows16();
+    const uint8_t* scales = laid_out.scales(expert, group);
+    if (laid_out.scales_in_halves()) {
+      packed_kernels().widen_scales(scales, blocks, laid_out.least_scale(), buffer.scales.get());
+      scales = buffer.scales.get();
+    }
+    return multiply_mxfp4(laid_out.values(expert, group), scales, blocks, x, count, out, out_stride);
+  }
+  const int64_t first = group * group_rows, row = expert * rows + first;
   packed_kernels().group_mxfp4(static_cast<const uint8_t*>(source.value_data()) + row * blocks * block / 2,
                                static_cast<const uint8_t*>(source.scale_data()) + row * blocks, blocks,
                                std::min(group_rows, rows - first), buffer.values.get(), buffer.scales.get());

@@ -75,6 +75,10 @@ struct PackedKernels {
   void (*group_mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to,
                       uint8_t* to_scales);
 
+  /// Scales of a group in halves of bytes (quant/laid_out_experts.h) become whole: to [(blocks + 1) / 2 * 2, 16].
+  /// @param halves  [(blocks + 1) / 2, 16]
+  void (*widen_scales)(const uint8_t* halves, int64_t blocks, uint8_t least, uint8_t* to);
+
   /// @param values  [blocks, 8, 16, 4] bytes, each 128 more than the weight's code
   /// @param scales  [blocks, 16] bits of float16
   void (*q8)(const uint8_t* values, const uint16_t* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,

@@ -201,6 +201,17 @@ TEST_P(PackedOnIsa, ExpertsMatchTheReferenceWithinTheRoundingOfActivations) {
   }
 }
 
+TEST_P(PackedOnIsa, ExpertsWithScalesFarApartAreTheSameLaidOutOrNot) {
+  const Sizes s{37, 64, 96, 4, 2};
+  PackedExpertWeights experts = packed_experts(s, false);
+  const at::Tensor down = uneven(s.experts * s.hidden, s.width, 20, 5).view({s.experts, s.hidden, s.width});
+  experts.down = std::make_shared<ExpertMatrices>(packed(down, PackedLayout::checkpoint));
+  const at::Tensor x = normal({s.tokens, s.hidden}, 1), stored = moe_experts(x, routing_of(s, 0), experts, 7.0);
+  experts.down->lay_out();
+  ASSERT_FALSE(experts.down->rows16().scales_in_halves());
+  EXPECT_TRUE(moe_experts(x, routing_of(s, 0), experts, 7.0).equal(stored));
+}
+
 TEST(PackedExperts, GradientIsThatOfTheExactWeights) {
   const Sizes s{9, 32, 64, 4, 2};
   const PackedExpertWeights experts = packed_experts(s, true);

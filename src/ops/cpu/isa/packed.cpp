@@ -296,6 +296,7 @@ const PackedKernels packed_kernels = {
     quantize_blocks,
     multiply<Mxfp4Weights>,
     group_mxfp4,
+    widen_scales,
     multiply<Q8Weights>,
     {rows_times_vector<float>, rows_times_vector<Bfloat16>},
 };

@@ -80,4 +80,15 @@ inline void group_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t bl
   group_scales(scales, blocks, rows, to_scales);
 }
 
+inline void widen_scales(const uint8_t* halves, int64_t blocks, uint8_t least, uint8_t* to) {
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
+  typedef uint32_t Words __attribute__((vector_size(16)));
+  for (int64_t b = 0; b < blocks; b += 2, halves += group_rows, to += 2 * group_rows) {
+    Bytes both;
+    __builtin_memcpy(&both, halves, sizeof both);
+    const Bytes pair[2] = {(both & 15) + least, (bits_as<Bytes>(bits_as<Words>(both) >> 4) & 15) + least};
+    __builtin_memcpy(to, pair, sizeof pair);
+  }
+}
+
 }  // namespace xinslm::XINSLM_ISA
