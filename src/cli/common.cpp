@@ -178,6 +178,7 @@ OpenModel open_model(const ModelOptions& options) {
                config.vocab_size, "; they do not belong together");
   }
   limit_memory(device, recommended_memory(device));
+  forget_start_up_code();
   return {folder, load_model(folder, device, compute_type(options, folder, device)), std::move(tokenizer), experts};
 }
 

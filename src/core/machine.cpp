@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -19,6 +20,10 @@
 #else
 #include <malloc.h>
 #include <sched.h>
+#endif
+#ifdef __linux__
+#include <link.h>
+#include <sys/mman.h>
 #endif
 
 namespace xinslm {
@@ -140,6 +145,23 @@ int64_t available_memory() {
   const int64_t total = total_memory();
   const int64_t machine = number_after("/proc/meminfo", "MemAvailable:", total / 1024) * 1024;
   return std::min(machine, total - number_after("/sys/fs/cgroup/memory.stat", "anon", 0));
+#endif
+}
+
+void forget_start_up_code() {
+#ifdef __linux__
+  constexpr auto forget = [](dl_phdr_info* object, size_t, void*) {
+    if (std::string_view(object->dlpi_name).find("libtorch_cpu.") == std::string_view::npos) return 0;
+    const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+    for (const auto& part : std::span(object->dlpi_phdr, object->dlpi_phnum)) {
+      if (part.p_type != PT_LOAD || (part.p_flags & PF_W) != 0) continue;
+      const uintptr_t begin = object->dlpi_addr + part.p_vaddr, end = begin + part.p_memsz;
+      const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
+      if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    }
+    return 1;
+  };
+  ::dl_iterate_phdr(forget, nullptr);
 #endif
 }
 

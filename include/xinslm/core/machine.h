@@ -28,6 +28,10 @@ int64_t available_memory();
 /// Largest resident set of this process so far, in bytes.
 int64_t peak_memory();
 
+/// Gives back memory with code that LibTorch ran while it registered its operators, tens of megabytes; what is needed
+/// again is read again. Does nothing but on Linux.
+void forget_start_up_code();
+
 /// Sets LibTorch's and our own threads. 0 = available_cores(). Also fixes what makes CPU training slow by default:
 /// glibc returning large tensors to the system at every call.
 void configure_threads(int threads);

@@ -1,5 +1,6 @@
 #include "xinslm/core/machine.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -31,4 +32,10 @@ TEST(LibTorch, IsFoundWhereItWasLoadedFrom) {
   EXPECT_TRUE(std::filesystem::is_regular_file(libtorch_path())) << libtorch_path();
   EXPECT_NE(libtorch_path().find("torch"), std::string::npos);
   EXPECT_EQ(libtorch_version().find_first_not_of("0123456789."), std::string::npos) << libtorch_version();
+}
+
+TEST(Machine, ComputesOnAfterStartUpCodeIsForgotten) {
+  forget_start_up_code();
+  EXPECT_EQ(at::arange(5).sum().item<int64_t>(), 10);
+  EXPECT_THROW(at::ones({2, 3}).mm(at::ones({2, 3})), c10::Error);
 }
