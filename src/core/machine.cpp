@@ -165,6 +165,14 @@ void forget_start_up_code() {
 #endif
 }
 
+int64_t unused_memory() {
+#ifdef __APPLE__
+  return available_memory();
+#else
+  return number_after("/proc/meminfo", "MemFree:", total_memory() / 1024) * 1024;
+#endif
+}
+
 int64_t peak_memory() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);

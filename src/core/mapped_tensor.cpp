@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "xinslm/core/machine.h"
+
 namespace xinslm {
 namespace {
 
@@ -33,7 +35,13 @@ void forget_pages(const at::Tensor& tensor) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()), end = begin + tensor.nbytes();
   const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  if (first >= last) return;
+  auto* pages = reinterpret_cast<void*>(first);
+#ifdef MADV_PAGEOUT
+  constexpr int64_t little = 8;  // part of the machine's memory
+  if (unused_memory() < total_memory() / little) ::madvise(pages, last - first, MADV_PAGEOUT);
+#endif
+  ::madvise(pages, last - first, MADV_DONTNEED);
 }
 
 at::Tensor moved_to(at::Device device, const at::Tensor& tensor, at::ScalarType type) {

@@ -25,6 +25,9 @@ int64_t total_memory();
 /// process has taken at its peak.
 int64_t available_memory();
 
+/// Bytes of the machine's memory that hold nothing, not even what was read of files.
+int64_t unused_memory();
+
 /// Largest resident set of this process so far, in bytes.
 int64_t peak_memory();
 

@@ -17,7 +17,9 @@ at::Tensor map_tensor(const std::shared_ptr<MappedFile>& file, size_t offset, at
 bool is_mapped(const at::Tensor& tensor);
 
 /// Gives back the memory of a mapped tensor's whole pages, so that what was copied out of a file is not held twice. The
-/// values stay readable and come from the file again. Does nothing for other tensors.
+/// values stay readable and come from the file again. Where little memory is unused, the system's copy of the file goes
+/// too: taken from it in small pieces later, it would leave no large pages for what was copied. Does nothing for other
+/// tensors.
 void forget_pages(const at::Tensor& tensor);
 
 /// The tensor on a device in a type; itself where it is there already. Towards a GPU it is copied once, straight out of
