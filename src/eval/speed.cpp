@@ -151,7 +151,8 @@ SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options,
   SpeedResult result;
   if (options.generate_tokens > 0) {
     const int64_t middle = options.depth + options.generate_tokens / 2;
-    result.bytes_per_token = static_cast<double>(bytes_read_per_token(model, options.num_experts_per_tok, middle));
+    result.bytes_per_token = static_cast<double>(bytes_read_per_token(
+        model, options.num_experts_per_tok, middle, options.kv_type.value_or(model.type())));
   }
   const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
   int64_t done = 0;

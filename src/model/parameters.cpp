@@ -10,6 +10,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/machine.h"
+#include "xinslm/quant/quant_error.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/model/transformer.h"
 
@@ -172,7 +173,8 @@ ParameterCounts count_parameters(const ModelConfig& config) {
   return counts;
 }
 
-int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length) {
+int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length,
+                             at::ScalarType kv_type) {
   const ModelConfig& config = model.config();
   const int64_t experts = num_experts_per_tok > 0 ? num_experts_per_tok : config.num_experts_per_tok;
   ModelWeights weights = model.weights();
@@ -190,7 +192,9 @@ int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_t
       bytes += (of.gate_up_packed->bytes() + of.down_packed->bytes()) / config.num_experts * experts;
     }
     const int64_t window = config.window(layer), seen = window > 0 ? std::min(window, length) : length;
-    bytes += 2 * seen * config.num_key_value_heads * config.head_dim * (model.type() == at::kFloat ? 4 : 2);
+    int64_t row = config.head_dim * static_cast<int64_t>(c10::elementSize(kv_type));
+    if (kv_type == at::kChar) row += config.head_dim / quant_block * static_cast<int64_t>(sizeof(float));  // scales
+    bytes += 2 * seen * config.num_key_value_heads * row;
   }
   return bytes;
 }

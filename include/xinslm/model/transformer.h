@@ -123,7 +123,9 @@ class Transformer {
 
 /// Bytes of weights, keys and values that computing one token after `length` others reads, from what the model holds.
 /// @param num_experts_per_tok  0 = the configured number
-int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length);
+/// @param kv_type              of the KV cache
+int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length,
+                             at::ScalarType kv_type);
 
 /// Expected shape of every parameter, in model order, without allocating: for counts, estimates and loading.
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const ModelConfig& config);

@@ -82,7 +82,10 @@ TEST_F(LoadModel, Bfloat16MatricesBecomeCompactWithoutChange) {
   Transformer model = load_model(folder_, at::kCPU, at::kBFloat16);
   const Transformer copy = model;
   const at::Tensor tokens = some_tokens(1, 20), mapped = model.head().weight.clone();
-  const int64_t bytes = bytes_read_per_token(model, 0, 0);
+  const int64_t bytes = bytes_read_per_token(model, 0, 0, at::kFloat);
+  const int64_t row = config.num_key_value_heads * config.num_hidden_layers * config.head_dim;  // of keys or values
+  EXPECT_EQ(bytes_read_per_token(model, 0, 1, at::kBFloat16), bytes + 2 * row * 2);
+  EXPECT_EQ(bytes_read_per_token(model, 0, 1, at::kFloat), bytes + 2 * row * 4);
   const auto logits = [&](const Transformer& of, int64_t count) {
     return of.logits(of.hidden_states(tokens.narrow(1, 0, count)));
   };
@@ -97,7 +100,7 @@ TEST_F(LoadModel, Bfloat16MatricesBecomeCompactWithoutChange) {
   EXPECT_FALSE(model.move_next_matrices());
   ASSERT_TRUE(model.head().is_compact() && copy.head().is_compact());
   EXPECT_TRUE(at::equal(model.head().compact->restore(), mapped));
-  EXPECT_LT(bytes_read_per_token(model, 0, 0), bytes - 2100 * 64 / 3);
+  EXPECT_LT(bytes_read_per_token(model, 0, 0, at::kFloat), bytes - 2100 * 64 / 3);
   EXPECT_TRUE(at::equal(logits(model, 20), many));
   EXPECT_LT(largest_difference(logits(model, 2), few), 1e-2 * few.abs().max().item<double>());
   EXPECT_LT(largest_difference(stepped(), step), 1e-5);

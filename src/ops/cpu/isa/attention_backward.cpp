@@ -121,8 +121,8 @@ void fill_score_tile(const AttentionProblem& p, const int32_t* documents, const 
         store(tile.grad_scores + place, v[k].grad);
       }
       if constexpr (pair == 2) {
-        const WordVec low = __builtin_convertvector(round_to_bfloat16(v[0].grad), WordVec);
-        const WordVec high = __builtin_convertvector(round_to_bfloat16(v[1].grad), WordVec);
+        const WordVec low = words_of(round_to_bfloat16(v[0].grad));
+        const WordVec high = words_of(round_to_bfloat16(v[1].grad));
         const WordVec both = low | (high << 16);
         __builtin_memcpy(tile.grad_scores_right + row * attention_tile + column * pair, &both, sizeof both);
       }

@@ -78,7 +78,7 @@ void restore(const uint8_t* values, const uint8_t* table, int64_t blocks, uint16
       words_at(values, upper_bytes, first, words);
       XINSLM_UNROLL
       for (int k = 0; k < 4; ++k) {
-        const HalfVec numbers = __builtin_convertvector(words[k] >> 16, HalfVec);
+        const HalfVec numbers = halves_of(words[k] >> 16);
         __builtin_memcpy(to + 16 * k + first / 4, &numbers, sizeof numbers);
       }
     }

@@ -152,8 +152,10 @@ void for_heads_and_tokens(const AttendProblem& p) {
     for (; head + heads_together <= p.group; head += heads_together) {
       Work::template run<heads_together>(p, head, begin, end);
     }
-    for (; head + 2 <= p.group; head += 2) Work::template run<2>(p, head, begin, end);
-    if (head < p.group) Work::template run<1>(p, head, begin, end);
+    const int64_t left = p.group - head;
+    if (left == 3) Work::template run<3>(p, head, begin, end);
+    if (left == 2) Work::template run<2>(p, head, begin, end);
+    if (left == 1) Work::template run<1>(p, head, begin, end);
   }
 }
 

@@ -23,8 +23,7 @@ XINSLM_INLINE GateLinear load_pairs(const float* p) {
   return {load(gate), load(linear)};
 }
 XINSLM_INLINE void store_pairs(Bfloat16* p, GateLinear v) {
-  const WordVec words = __builtin_convertvector(round_to_bfloat16(v.gate), WordVec) |
-                        (__builtin_convertvector(round_to_bfloat16(v.linear), WordVec) << 16);
+  const WordVec words = words_of(round_to_bfloat16(v.gate)) | (words_of(round_to_bfloat16(v.linear)) << 16);
   __builtin_memcpy(p, &words, sizeof words);
 }
 XINSLM_INLINE void store_pairs(float* p, GateLinear v) {

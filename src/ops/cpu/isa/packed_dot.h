@@ -18,9 +18,13 @@ XINSLM_INLINE ByteVec load_bytes(const uint8_t* p) {
 
 /// The codes' low bytes.
 XINSLM_INLINE void store_bytes(int8_t* to, IntVec codes) {
+#ifdef __AVX512F__
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_maskz_cvtepi32_epi8(0xffff, bits_as<__m512i>(codes)));
+#else
   typedef int8_t Part __attribute__((vector_size(lanes)));
   const Part part = __builtin_convertvector(codes, Part);
   __builtin_memcpy(to, &part, sizeof part);
+#endif
 }
 
 }  // namespace xinslm::XINSLM_ISA

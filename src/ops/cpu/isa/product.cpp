@@ -59,7 +59,7 @@ void pack_columns(const Bfloat16* from, int64_t stride, int64_t columns, int64_t
   for (int64_t row = 0; row < k; row += 2) {
     const Bfloat16* p = from + row * stride;
     const HalfVec first = load_masked(mask, p), second = row + 1 < k ? load_masked(mask, p + stride) : HalfVec{};
-    const WordVec pairs = __builtin_convertvector(first, WordVec) | (__builtin_convertvector(second, WordVec) << 16);
+    const WordVec pairs = words_of(first) | (words_of(second) << 16);
     _mm512_storeu_si512(to + row / 2 * to_stride, bits_as<__m512i>(pairs));
   }
 }

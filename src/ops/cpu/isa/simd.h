@@ -92,6 +92,26 @@ XINSLM_INLINE IntVec lane_numbers() {
   return v;
 }
 
+// GCC makes five instructions of a conversion between vectors of different sizes where there is one.
+
+XINSLM_INLINE WordVec words_of(HalfVec halves) {
+#if defined(__AVX512F__)
+  return bits_as<WordVec>(_mm512_maskz_cvtepu16_epi32(0xffff, bits_as<__m256i>(halves)));
+#elif defined(__AVX2__)
+  return bits_as<WordVec>(_mm256_cvtepu16_epi32(bits_as<__m128i>(halves)));
+#else
+  return __builtin_convertvector(halves, WordVec);
+#endif
+}
+/// The words' lower halves.
+XINSLM_INLINE HalfVec halves_of(WordVec words) {
+#if defined(__AVX512F__)
+  return bits_as<HalfVec>(_mm512_maskz_cvtepi32_epi16(0xffff, bits_as<__m512i>(words)));
+#else
+  return __builtin_convertvector(words, HalfVec);
+#endif
+}
+
 XINSLM_INLINE Vec load(const float* p) {
   Vec v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -100,7 +120,7 @@ XINSLM_INLINE Vec load(const float* p) {
 XINSLM_INLINE Vec load(const Bfloat16* p) {
   HalfVec h;
   __builtin_memcpy(&h, p, sizeof h);
-  return bits_as<Vec>(__builtin_convertvector(h, WordVec) << 16);
+  return bits_as<Vec>(words_of(h) << 16);
 }
 
 /// The bits of a float16.
@@ -116,7 +136,7 @@ XINSLM_INLINE Vec load(const Float16* p) {
 #elif defined(__F16C__)
   return bits_as<Vec>(_mm256_cvtph_ps(bits_as<__m128i>(h)));
 #else
-  const WordVec word = __builtin_convertvector(h, WordVec);
+  const WordVec word = words_of(h);
   const Vec size = bits_as<Vec>((word & 0x7fff) << 13) * 0x1p112f;
   return bits_as<Vec>(bits_as<WordVec>(size) | (word & 0x8000) << 16);
 #endif
@@ -133,7 +153,7 @@ XINSLM_INLINE HalfVec round_to_bfloat16(Vec v) {
 #else
   const WordVec word = bits_as<WordVec>(v);
   const WordVec rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;
-  return __builtin_convertvector((v != v) ? WordVec{} + 0x7fc0 : rounded, HalfVec);
+  return halves_of((v != v) ? WordVec{} + 0x7fc0 : rounded);
 #endif
 }
 
