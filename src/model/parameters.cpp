@@ -10,9 +10,9 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/machine.h"
-#include "xinslm/quant/quant_error.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/model/transformer.h"
+#include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
 namespace {
