@@ -9,6 +9,8 @@
 #include <functional>
 #include <mutex>
 #include <numeric>
+
+#include "core/pages.h"
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -49,10 +51,9 @@ at::Tensor take_shared(int64_t bytes) {
 void use_huge_pages([[maybe_unused]] const at::Tensor& tensor) {
 #ifdef __linux__
   const auto begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()), end = begin + tensor.nbytes();
-  const uintptr_t first = (begin + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes,
-                  last = end / huge_page_bytes * huge_page_bytes;
+  const Pages pages = whole_pages(begin, end, huge_page_bytes);
   // Refused where the system does without: then pages stay as they are.
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (pages.bytes > 0) ::madvise(pages.begin, pages.bytes, MADV_HUGEPAGE);
 #endif
 }
 

@@ -15,6 +15,8 @@
 #include <string>
 #include <thread>
 
+#include "core/pages.h"
+
 #ifdef __APPLE__
 #include <sys/sysctl.h>
 #else
@@ -156,8 +158,8 @@ void forget_start_up_code() {
     for (const auto& part : std::span(object->dlpi_phdr, object->dlpi_phnum)) {
       if (part.p_type != PT_LOAD || (part.p_flags & PF_W) != 0) continue;
       const uintptr_t begin = object->dlpi_addr + part.p_vaddr, end = begin + part.p_memsz;
-      const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
-      if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+      const Pages pages = whole_pages(begin, end, page);
+      if (pages.bytes > 0) ::madvise(pages.begin, pages.bytes, MADV_DONTNEED);
     }
     return 1;
   };

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "core/pages.h"
 #include "xinslm/core/machine.h"
 
 namespace xinslm {
@@ -34,14 +35,13 @@ void forget_pages(const at::Tensor& tensor) {
   if (!is_mapped(tensor) || !tensor.is_contiguous()) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()), end = begin + tensor.nbytes();
-  const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
-  if (first >= last) return;
-  auto* pages = reinterpret_cast<void*>(first);
+  const Pages pages = whole_pages(begin, end, page);
+  if (pages.bytes == 0) return;
 #ifdef MADV_PAGEOUT
   constexpr int64_t little = 8;  // part of the machine's memory
-  if (unused_memory() < total_memory() / little) ::madvise(pages, last - first, MADV_PAGEOUT);
+  if (unused_memory() < total_memory() / little) ::madvise(pages.begin, pages.bytes, MADV_PAGEOUT);
 #endif
-  ::madvise(pages, last - first, MADV_DONTNEED);
+  ::madvise(pages.begin, pages.bytes, MADV_DONTNEED);
 }
 
 at::Tensor moved_to(at::Device device, const at::Tensor& tensor, at::ScalarType type) {

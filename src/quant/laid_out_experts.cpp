@@ -63,10 +63,9 @@ LaidOutExperts::LaidOutExperts(const Mxfp4Tensor& source) {
   }
   value_data_ = static_cast<const uint8_t*>(values_.const_data_ptr());
   scale_data_ = static_cast<const uint8_t*>(scales_.const_data_ptr());
+  groups_ = values_.size(1);
   values_per_group_ = values_.size(2) * values_.size(3);
   scales_per_group_ = scales_.size(2) * scales_.size(3);
-  values_per_expert_ = values_.size(1) * values_per_group_;
-  scales_per_expert_ = scales_.size(1) * scales_per_group_;
 }
 
 void LaidOutExperts::fill_halves(const Mxfp4Tensor& source) {

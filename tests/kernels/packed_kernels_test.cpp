@@ -24,9 +24,9 @@ Quantized quantized(const std::vector<float>& x, int64_t rows, int64_t blocks) {
   q.codes.resize(static_cast<size_t>(rows * width + block));
   q.scales.resize(static_cast<size_t>(rows * stretches + 1));
   q.starts.resize(static_cast<size_t>(rows * blocks + 1));
-  const RowTiles tiles = row_tiles(rows, packed_kernels().tile_rows);
-  for (int64_t tile = 0; tile < tiles.count; ++tile) {
-    const int64_t first = first_row(tiles, tile), height = first_row(tiles, tile + 1) - first;
+  const int64_t tiles = count_tiles(rows, packed_kernels().tile_rows);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const auto [first, height] = row_tile(rows, tiles, tile);
     for (int64_t i = 0; i < height; ++i) {
       const float* row = x.data() + (first + i) * width;
       const QuantizedRow to = {q.codes.data() + first * width + i * block, q.scales.data() + first * stretches + i,

@@ -25,7 +25,7 @@ int64_t total_memory();
 /// process has taken at its peak.
 int64_t available_memory();
 
-/// Bytes of the machine's memory that hold nothing, not even what was read of files.
+/// Bytes of the machine's memory that hold nothing, not even what was read of files; on a Mac as available_memory().
 int64_t unused_memory();
 
 /// Largest resident set of this process so far, in bytes.

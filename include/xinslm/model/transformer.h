@@ -23,8 +23,8 @@ struct RouterRecord {
 struct ForwardOptions {
   int64_t num_experts_per_tok = 0;  ///< 0 = the configured number
   KvCache* kv_cache = nullptr;      ///< tokens continue what it holds
-  std::optional<int64_t> last_tokens;  ///< hidden states of so many last tokens are wanted, not of all
   at::Tensor document_ids;          ///< [B, T] int64 or undefined; attention stays inside equal ids
+  std::optional<int64_t> last_tokens;  ///< hidden states of so many last tokens are wanted, not of all
   bool gradient_checkpointing = false;
   double word_dropout = 0;    ///< whole words of the vocabulary dropped from the input for this pass
   double input_dropout = 0;   ///< on the embedded input

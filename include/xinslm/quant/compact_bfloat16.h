@@ -45,7 +45,9 @@ class CompactBfloat16 {
 
   /// [rows, blocks, 96] uint8
   const at::Tensor& values() const { return values_; }
-  const uint8_t* row(int64_t row) const { return static_cast<const uint8_t*>(values_.const_data_ptr()) + row * blocks() * block_bytes; }
+  const uint8_t* row(int64_t row) const {
+    return static_cast<const uint8_t*>(values_.const_data_ptr()) + row * blocks() * block_bytes;
+  }
   /// The upper byte of each code.
   const Table& table() const { return table_; }
   /// Those of rows [begin, end), in order.

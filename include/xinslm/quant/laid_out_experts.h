@@ -26,10 +26,10 @@ class LaidOutExperts {
 
   /// Those of one group of 16 rows.
   const uint8_t* values(int64_t expert, int64_t group) const {
-    return value_data_ + (expert * values_per_expert_ + group * values_per_group_);
+    return value_data_ + (expert * groups_ + group) * values_per_group_;
   }
   const uint8_t* scales(int64_t expert, int64_t group) const {
-    return scale_data_ + (expert * scales_per_expert_ + group * scales_per_group_);
+    return scale_data_ + (expert * groups_ + group) * scales_per_group_;
   }
 
  private:
@@ -39,7 +39,7 @@ class LaidOutExperts {
   bool in_halves_ = false;
   uint8_t least_scale_ = 0;
   const uint8_t *value_data_, *scale_data_;
-  int64_t values_per_expert_, values_per_group_, scales_per_expert_, scales_per_group_;
+  int64_t groups_, values_per_group_, scales_per_group_;
 };
 
 }  // namespace xinslm

@@ -93,14 +93,15 @@ QuantizedBuffer::QuantizedBuffer(const std::vector<int64_t>& begin, int64_t widt
     : blocks_(width / block), stretches_((blocks_ + stretch_blocks - 1) / stretch_blocks) {
   int64_t most_rows = 0;
   for (size_t group = 0; group + 1 < begin.size(); ++group) {
-    const RowTiles tiles = row_tiles(begin[group + 1] - begin[group], packed_kernels().tile_rows);
-    most_rows = std::max(most_rows, tiles.rows);
-    for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      const int64_t first = first_row(tiles, tile), height = first_row(tiles, tile + 1) - first;
-      places_.insert(places_.end(), static_cast<size_t>(height), {begin[group] + first, height});
+    const int64_t of_group = begin[group + 1] - begin[group];
+    const int64_t count = count_tiles(of_group, packed_kernels().tile_rows);
+    most_rows = std::max(most_rows, of_group);
+    for (int64_t number = 0; number < count; ++number) {
+      const auto [first, height] = row_tile(of_group, count, number);
+      tiles_.insert(tiles_.end(), static_cast<size_t>(height), {begin[group] + first, height});
     }
   }
-  const size_t rows = places_.size(), blocks = static_cast<size_t>(blocks_), values = blocks * block;
+  const size_t rows = tiles_.size(), blocks = static_cast<size_t>(blocks_), values = blocks * block;
   codes_ = std::make_unique_for_overwrite<int8_t[]>(rows * values + block);
   scales_ = std::make_unique_for_overwrite<StretchScale[]>(rows * static_cast<size_t>(stretches_) + 1);
   starts_ = std::make_unique_for_overwrite<DotStart[]>(rows * blocks + 1);
@@ -122,9 +123,9 @@ ActivationRows QuantizedBuffer::rows(int64_t first) const {
 }
 
 QuantizedRow QuantizedBuffer::row(int64_t row, int64_t first) const {
-  const Place& tile = places_[static_cast<size_t>(row)];
-  const int64_t in_tile = row - tile.first_row, place = tile.first_row * blocks_ + first * tile.height + in_tile;
-  const int64_t scale = tile.first_row * stretches_ + first / stretch_blocks * tile.height + in_tile;
+  const RowTile& tile = tiles_[static_cast<size_t>(row)];
+  const int64_t in_tile = row - tile.first, place = tile.first * blocks_ + first * tile.height + in_tile;
+  const int64_t scale = tile.first * stretches_ + first / stretch_blocks * tile.height + in_tile;
   return {codes_.get() + place * block, scales_.get() + scale, starts_.get() + place, tile.height};
 }
 

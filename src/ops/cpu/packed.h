@@ -17,8 +17,8 @@ struct ActivationRows {
   const uint16_t* rounded;  // [rows, blocks * 32] bfloat16, or null: then no tiles are used
 };
 
-/// Rows of activations in 8 bits, in bfloat16 too where the processor multiplies tiles of it, and the memory they lie in.
-/// Rows that are multiplied together are a group.
+/// Rows of activations in 8 bits, in bfloat16 too where the processor multiplies tiles of it, and the memory they are
+/// in. Rows that are multiplied together are a group.
 class QuantizedBuffer {
  public:
   /// @param begin  group g has the rows [begin[g], begin[g + 1])
@@ -33,13 +33,10 @@ class QuantizedBuffer {
   void copy(int64_t row, const QuantizedBuffer& from, int64_t source);
 
  private:
-  struct Place {
-    int64_t first_row, height;  // of the row's tile
-  };
   QuantizedRow row(int64_t row, int64_t block) const;
 
   int64_t blocks_, stretches_;
-  std::vector<Place> places_;  // by row
+  std::vector<RowTile> tiles_;  // of each row
   // Each ends with one row more of a block: products read beyond the last.
   std::unique_ptr<int8_t[]> codes_;         // QuantizedRows of all groups, one after the other
   std::unique_ptr<StretchScale[]> scales_;

@@ -18,7 +18,7 @@ struct StretchScale {
   int32_t start;  // of the sum of its products with MXFP4 weights that were brought to one exponent
 };
 
-/// Activations in 8 bits, value = code * scale. Rows are cut into tiles (RowTiles), each of which is dense and lies
+/// Activations in 8 bits, value = code * scale. Rows are cut into tiles (RowTile), each of which is dense and lies
 /// block after block, so that products read it from beginning to end.
 struct QuantizedRows {
   const int8_t* codes;         // of a tile [blocks, height, 32], from -127 to 127
@@ -34,16 +34,19 @@ struct QuantizedRow {
   int64_t height;  // of the tile: from one block or stretch to the next
 };
 
-/// `rows` rows in tiles of nearly equal height, so that none is left with a row or two that cannot hide the decoding of
-/// weights.
-struct RowTiles {
-  int64_t rows, count;
+/// Neighbouring rows that are multiplied together.
+struct RowTile {
+  int64_t first, height;
 };
-static inline RowTiles row_tiles(int64_t rows, int64_t most_rows) {
-  return {rows, (rows + most_rows - 1) / most_rows};
+/// Tiles that rows are cut into when one has `most` at most.
+static inline int64_t count_tiles(int64_t rows, int64_t most) {
+  return (rows + most - 1) / most;
 }
-static inline int64_t first_row(const RowTiles& tiles, int64_t tile) {
-  return tiles.rows * tile / tiles.count;
+/// Tile `number` of `count`, all of nearly equal height, so that none is left with a row or two that cannot hide the
+/// decoding of weights.
+static inline RowTile row_tile(int64_t rows, int64_t count, int64_t number) {
+  const int64_t first = rows * number / count;
+  return {first, rows * (number + 1) / count - first};
 }
 
 /// Products of 8-bit activations with packed weights of layout rows16 (quant/packed_tensor.h): 16 rows of a weight
@@ -59,7 +62,7 @@ struct PackedKernels {
   /// The same with a scale for each block: codes [blocks * 32], scales [blocks].
   void (*quantize_blocks)(const float* x, int64_t blocks, int8_t* codes, float* scales);
 
-  /// Reads one row beyond the last, whatever it holds.
+  /// Reads a row of a block beyond the last one, whatever it holds.
   /// out [rows, 16] (rows out_stride apart) = x * weights^T.
   /// @param values  [blocks, 4, 16, 4] bytes of two codes each
   /// @param scales  [blocks, 16] E8M0 exponents; 0 counts as zero

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "xinslm/core/libtorch.h"
 
@@ -33,6 +35,24 @@ TEST(LibTorch, IsFoundWhereItWasLoadedFrom) {
   EXPECT_NE(libtorch_path().find("torch"), std::string::npos);
   EXPECT_EQ(libtorch_version().find_first_not_of("0123456789."), std::string::npos) << libtorch_version();
 }
+
+#ifdef __linux__
+/// Of files, in kB.
+int64_t resident_pages_of_files() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t kilobytes;
+    if (word == "RssFile:" && status >> kilobytes) return kilobytes;
+  }
+  return 0;
+}
+
+TEST(Machine, ForgetsStartUpCode) {
+  const int64_t before = resident_pages_of_files();
+  forget_start_up_code();
+  EXPECT_LT(resident_pages_of_files(), before - 10000);
+}
+#endif
 
 TEST(Machine, ComputesOnAfterStartUpCodeIsForgotten) {
   forget_start_up_code();

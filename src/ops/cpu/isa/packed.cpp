@@ -131,19 +131,15 @@ constexpr int most_shift = 3;
 /// So slowly read, memory is not brought closer by the processor itself.
 constexpr int64_t prefetch_bytes = 4096;
 
-XINSLM_INLINE IntVec exponents(const uint8_t* scales) {
-  return bits_as<IntVec>(widened(scales));
-}
-
 /// The same product for MXFP4 weights whose exponents differ little: shifted to one exponent, all products of a stretch
 /// are one sum of whole numbers below 2^24, which float32 holds, so nothing is rounded differently.
 /// @return false, and nothing done, where they differ more
 template <int rows>
 XINSLM_INLINE bool multiply_shifted_stretch(const uint8_t* values, const uint8_t* scales, int64_t count,
                                             const Tile& tile, bool is_first) {
-  IntVec least = exponents(scales), most = least;
+  IntVec least = widened(scales), most = least;
   for (int64_t b = 1; b < count; ++b) {
-    const IntVec exponent = exponents(scales + b * group_rows);
+    const IntVec exponent = widened(scales + b * group_rows);
     least = exponent < least ? exponent : least;
     most = exponent > most ? exponent : most;
   }
@@ -154,7 +150,7 @@ XINSLM_INLINE bool multiply_shifted_stretch(const uint8_t* values, const uint8_t
   const int8_t* codes = tile.x.codes;
 #pragma GCC unroll 1
   for (int64_t b = 0; b < count; ++b, codes += tile.height * block) {
-    const ShiftedFp4 shifted(exponents(scales + b * group_rows) - least);
+    const ShiftedFp4 shifted(widened(scales + b * group_rows) - least);
     XINSLM_UNROLL
     for (int v = 0; v < 4; ++v) {
       const uint8_t* from = values + b * Mxfp4Weights::block_bytes + v * vector_bytes;
@@ -239,9 +235,9 @@ template <class Weights>
 void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks,
                     const QuantizedRows& x, int64_t rows, float* out, int64_t out_stride) {
   const int64_t stretches = (blocks.all + stretch_blocks - 1) / stretch_blocks;
-  const RowTiles tiles = row_tiles(rows, tile_rows);
-  for (int64_t number = 0; number < tiles.count; ++number) {
-    const int64_t row = first_row(tiles, number), height = first_row(tiles, number + 1) - row;
+  const int64_t count = count_tiles(rows, tile_rows);
+  for (int64_t number = 0; number < count; ++number) {
+    const auto [row, height] = row_tile(rows, count, number);
     const int64_t place = row * blocks.all + blocks.first * height;
     const Tile tile{{x.codes + place * block, x.scales + row * stretches + blocks.first / stretch_blocks * height,
                      x.starts + place},
@@ -255,6 +251,7 @@ void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales
 template <class Weights>
 void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
               int64_t rows, float* out, int64_t out_stride) {
+  // A token being generated comes here thousands of times.
   if (rows == 1) return multiply_rows<Weights, 1>(values, scales, {0, blocks, blocks}, {x, 1, out, out_stride});
   // Low tiles would decode the weights too often; so some blocks of them are decoded into the first cache.
   constexpr int64_t ahead = 4 * stretch_blocks;

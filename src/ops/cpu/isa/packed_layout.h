@@ -83,9 +83,7 @@ inline void group_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t bl
 inline void widen_scales(const uint8_t* halves, int64_t blocks, uint8_t least, uint8_t* to) {
   typedef uint8_t Bytes __attribute__((vector_size(16)));
   typedef uint32_t Words __attribute__((vector_size(16)));
-  const int64_t groups_ahead = 2, ahead = groups_ahead * ((blocks + 1) / 2 * group_rows);
   for (int64_t b = 0; b < blocks; b += 2, halves += group_rows, to += 2 * group_rows) {
-    __builtin_prefetch(halves + ahead);  // the processor does not foresee so slow a stream
     Bytes both;
     __builtin_memcpy(&both, halves, sizeof both);
     const Bytes even = (both & 15) + least, odd = (bits_as<Bytes>(bits_as<Words>(both) >> 4) & 15) + least;

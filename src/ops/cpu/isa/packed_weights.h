@@ -30,7 +30,7 @@ struct Mxfp4Weights {
     }
   }
   /// Half of 2^(scale - 127), since the decoded values are doubled.
-  static XINSLM_INLINE Vec scale(const uint8_t* scales) { return scale_of(bits_as<IntVec>(widened(scales))); }
+  static XINSLM_INLINE Vec scale(const uint8_t* scales) { return scale_of(widened(scales)); }
   static XINSLM_INLINE Vec scale_of(IntVec exponents) { return bits_as<Vec>(exponents << 23) * 0.5f; }
 };
 
