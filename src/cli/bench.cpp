@@ -170,10 +170,9 @@ class Bench {
   /// Line ends as the model learned them, unless told otherwise.
   std::string line_end() const {
     if (options_.given("--line-end") || options_.data.empty()) return options_.line_end;
-    const std::optional<Settings> run = run_settings(open_.folder);
-    if (!run || run->data.line_end.empty()) return "";
-    log::info(cat("every end of line is read as \"", run->data.line_end, "\", as in the model's run"));
-    return run->data.line_end;
+    const std::string& learned = open_.model.config().line_end;
+    if (!learned.empty()) log::info(cat("every end of line is read as \"", learned, "\", as the model learned it"));
+    return learned;
   }
 
   void run_perplexity() {
@@ -305,7 +304,7 @@ void add_text_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--line-end", options.line_end,
                   "perplexity: replaces every end of line, for example \" <eos> \"; "
-                  "default: data.line_end of the model's run")
+                  "default: as the model was trained (data.line_end)")
       ->type_name("TEXT");
   command.add_option("--separator", options.separator, "perplexity: line between documents")
       ->type_name("TEXT")

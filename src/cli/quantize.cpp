@@ -44,7 +44,7 @@ double perplexity_of(const Flags& flags, const fs::path& folder) {
   const OpenModel open = open_model(options);
   const Scorer scorer(open.model, open.tokenizer, {.num_experts_per_tok = open.num_experts_per_tok});
   PerplexityOptions text;
-  if (const auto settings = run_settings(folder)) text.line_end = settings->data.line_end;
+  text.line_end = open.model.config().line_end;
   ProgressLine line;
   return measure_perplexity(
              scorer, flags.eval, text,

@@ -134,7 +134,7 @@ int64_t read_id(JsonFields& fields, const std::string& key) {
   return ids.empty() ? -1 : ids.front();
 }
 
-/// Switches that transformers' gpt_oss does not have.
+/// Switches that transformers' gpt_oss does not have, and how the model was trained.
 void read_departures(const Json& object, const std::string& where, ModelConfig& config) {
   JsonFields fields(object, where);
   fields.read("attention_sinks", config.attention_sinks);
@@ -146,6 +146,7 @@ void read_departures(const Json& object, const std::string& where, ModelConfig& 
   fields.read("num_dense_layers", config.num_dense_layers);
   fields.read("dense_intermediate_size", config.dense_intermediate_size);
   fields.read("elastic_top_k", config.elastic_top_k);
+  fields.read("line_end", config.line_end);
   fields.finish();
 }
 

@@ -28,7 +28,7 @@ Json rope_json(const RopeSettings& rope) {
   return json;
 }
 
-/// The switches under the xinslm key that differ from gpt-oss.
+/// What stands under the xinslm key: switches that differ from gpt-oss, and how the model was trained.
 Json departures(const ModelConfig& config) {
   const ModelConfig plain;
   Json json = Json::object();
@@ -44,6 +44,7 @@ Json departures(const ModelConfig& config) {
   put("num_dense_layers", config.num_dense_layers, plain.num_dense_layers);
   put("dense_intermediate_size", config.dense_intermediate_size, plain.dense_intermediate_size);
   put("elastic_top_k", config.elastic_top_k, plain.elastic_top_k);
+  put("line_end", config.line_end, plain.line_end);
   return json;
 }
 

@@ -76,6 +76,7 @@ TrainingOutcome train(const TrainRequest& request) {
   require_training_memory(settings);
   const auto tokenizer = open_tokenizer(settings, source);
   take_vocabulary(settings, *tokenizer, !source.empty());
+  settings.model.line_end = settings.data.line_end;
   require_training_memory(settings);  // again: the vocabulary may have grown
   limit_memory(device, usable_memory(settings));
   TrainingData data = open_training_data(settings, tokenizer);

@@ -70,6 +70,10 @@ struct ModelConfig {
   int64_t pad_token_id = -1;
   std::vector<int64_t> more_eos_token_ids;  // what follows the first in a model folder's list of them; no setting
 
+  /// What stood for each end of line of the text files it was trained on, such as " <eos> "; empty = themselves. No
+  /// setting of its own: data.line_end.
+  std::string line_end;
+
   /// All tokens that end a text, the first of them eos_token_id; empty when there is none.
   std::vector<int64_t> eos_token_ids() const;
   /// Window of a layer in tokens, 0 = full attention.

@@ -118,10 +118,12 @@ TEST_F(ModelConfigFile, ExactGptOssIsSaidToBeAndReadsBack) {
   config.eos_token_id = 5;
   config.more_eos_token_ids = {7, 6};
   config.elastic_top_k = true;  // how it was trained, not what it computes
+  config.line_end = " <eos> ";
   const std::string first = written(folder_, config);
   EXPECT_TRUE(contains(first, R"("model_type":"gpt_oss")")) << first;
   const ModelConfig read = read_model_config(folder_);
   EXPECT_TRUE(read.elastic_top_k);
+  EXPECT_EQ(read.line_end, " <eos> ");
   EXPECT_EQ(written(folder_, read), first);
 }
 
