@@ -45,6 +45,13 @@ Stored random_stored(StoredElement element, int64_t rows, int64_t width, std::mt
   return stored;
 }
 
+/// How far off sums may be, relative to the largest: dot products round queries to what keys are kept in.
+double attend_bound(StoredElement element) {
+  if (multiplies_pairs() && element == stored_bfloat16) return 0.02;
+  if (multiplies_pairs() && element == stored_int8) return 0.05;
+  return 1e-5;
+}
+
 void check_attend(StoredElement element, int64_t tokens, int64_t group, int64_t width, std::mt19937& random,
                   Checks& checks) {
   const Stored keys = random_stored(element, tokens, width, random),
@@ -70,9 +77,10 @@ void check_attend(StoredElement element, int64_t tokens, int64_t group, int64_t 
                                     values.scales.data(), tokens, group, width, scores.floats(), largest.floats(),
                                     total.floats(), mixed.floats()});
   const std::string what = at_size("attend", tokens, width) + ", stored element " + std::to_string(element);
-  checks.near(largest, most, what + ", largest", 1e-5);
-  checks.near(total, sums, what + ", total", 1e-5);
-  checks.near(mixed, mixes, what + ", mixed", 1e-5);
+  const double bound = attend_bound(element);
+  checks.near(largest, most, what + ", largest", bound);
+  checks.near(total, sums, what + ", total", bound);
+  checks.near(mixed, mixes, what + ", mixed", bound);
   checks.at_most(scores.guards_intact() ? 0 : 1, 0, what + " writes beyond its scratch");
 }
 
@@ -111,10 +119,10 @@ void check_matrix(Element e, int64_t height, int64_t width, std::mt19937& random
 void check_decode_kernels(Checks& checks) {
   std::mt19937 random(7);
   for (int element = 0; element < stored_elements; ++element) {
-    for (const int64_t width : {32, 64, 96, 20, 7}) {
+    for (const int64_t width : {32, 64, 96, 128, 20, 7}) {
       if (element == stored_int8 && width % block != 0) continue;
       for (const int64_t tokens : {1, 5, 67, 263}) {
-        for (const int64_t group : {1, 3, 5, 8}) {
+        for (const int64_t group : {1, 2, 3, 5, 8}) {
           check_attend(static_cast<StoredElement>(element), tokens, group, width, random, checks);
         }
       }

@@ -126,6 +126,9 @@ inline std::string at_size(const char* name, int64_t a, int64_t b) {
   return std::string(name) + ", " + std::to_string(a) + " x " + std::to_string(b);
 }
 
+/// Whether the kernels being checked multiply pairs of bfloat16, and round what else goes into such products.
+bool multiplies_pairs();
+
 // Each instruction set's kernels of one table beside plain arithmetic, on sizes that are no multiple of a vector.
 void check_row_kernels(Checks& checks);
 void check_training_kernels(Checks& checks);
