@@ -6,9 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <mutex>
-#include <numeric>
 
 #include "core/pages.h"
 #ifdef __linux__
@@ -58,11 +56,16 @@ void use_huge_pages([[maybe_unused]] const at::Tensor& tensor) {
 }
 
 at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type) {
-  const int64_t count = std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
-  const int64_t bytes = count * static_cast<int64_t>(c10::elementSize(type));
+  const int64_t bytes = c10::multiply_integers(sizes) * static_cast<int64_t>(c10::elementSize(type));
   if (bytes == 0) return at::empty(sizes, type);
   const at::Tensor memory = bytes > shared_bytes / 2 ? allocate(bytes) : take_shared(bytes);
   return memory.view(type).view(sizes);
+}
+
+at::Tensor empty_from_huge_page(at::IntArrayRef sizes, at::ScalarType type) {
+  const int64_t bytes = c10::multiply_integers(sizes) * static_cast<int64_t>(c10::elementSize(type));
+  if (bytes < static_cast<int64_t>(huge_page_bytes)) return at::empty(sizes, type);
+  return allocate(bytes).view(type).view(sizes);
 }
 
 at::Tensor copy_to_huge_pages(const at::Tensor& tensor) {

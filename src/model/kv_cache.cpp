@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
@@ -77,11 +78,17 @@ void KvCache::drop_unfinished(Layer& layer) const {
   layer.held = std::min(layer.held, length_ - layer.start);
 }
 
-StoredHeads KvCache::empty(int64_t tokens) const {
+/// Room for keys and for values, one behind the other, so that they fill large pages sooner.
+std::pair<StoredHeads, StoredHeads> KvCache::empty_pair(int64_t tokens) const {
   const auto of = [&](int64_t width, at::ScalarType type) {
-    return at::empty({batch_, heads_, tokens, width}, at::TensorOptions().device(device_).dtype(type));
+    const std::array<int64_t, 5> sizes = {2, batch_, heads_, tokens, width};
+    return device_.is_cpu() ? empty_from_huge_page(sizes, type)
+                            : at::empty(sizes, at::TensorOptions().device(device_).dtype(type));
   };
-  return {of(head_dim_, type_), type_ == at::kChar ? of(head_dim_ / quant_block, at::kFloat) : at::Tensor()};
+  const at::Tensor values = of(head_dim_, type_);
+  if (type_ != at::kChar) return {{values[0], {}}, {values[1], {}}};
+  const at::Tensor scales = of(head_dim_ / quant_block, at::kFloat);
+  return {{values[0], scales[0]}, {values[1], scales[1]}};
 }
 
 void KvCache::reserve(Layer& layer, int64_t tokens) const {
@@ -89,15 +96,13 @@ void KvCache::reserve(Layer& layer, int64_t tokens) const {
   if (tokens <= capacity) return;
   int64_t larger = std::max({tokens, 2 * capacity, first_capacity});
   if (layer.window > 0) larger = std::min(larger, 2 * layer.window);
-  for (StoredHeads* store : {&layer.keys, &layer.values}) {
-    const StoredHeads grown = empty(larger);
-    if (device_.is_cpu()) {
-      use_huge_pages(grown.values);
-      if (grown.scales.defined()) use_huge_pages(grown.scales);
-    }
-    if (layer.held > 0) copy(tokens_of(*store, 0, layer.held), tokens_of(grown, 0, layer.held));
-    *store = grown;
+  auto [keys, values] = empty_pair(larger);
+  if (layer.held > 0) {
+    copy(tokens_of(layer.keys, 0, layer.held), tokens_of(keys, 0, layer.held));
+    copy(tokens_of(layer.values, 0, layer.held), tokens_of(values, 0, layer.held));
   }
+  layer.keys = keys;
+  layer.values = values;
 }
 
 /// Moves the last `seen` tokens of a windowed layer to the front.
@@ -143,7 +148,7 @@ std::pair<StoredHeads, StoredHeads> KvCache::append(int64_t index, const at::Ten
 std::pair<StoredHeads, StoredHeads> KvCache::append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
                                                          const at::Tensor& values) const {
   const int64_t tokens = keys.size(2), total = seen + tokens;
-  std::pair<StoredHeads, StoredHeads> all = {empty(tokens), empty(tokens)};
+  auto all = empty_pair(tokens);
   store_heads(keys, values, all.first, all.second);
   if (seen > 0) {
     all.first = joined(tokens_of(layer.keys, layer.held - seen, seen), all.first);

@@ -17,6 +17,9 @@ void use_huge_pages(const at::Tensor& tensor);
 /// the last of them: for what stays long.
 at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type);
 
+/// at::empty() on the CPU, from the beginning of a large page on where it fills one: for what is replaced soon.
+at::Tensor empty_from_huge_page(at::IntArrayRef sizes, at::ScalarType type);
+
 /// A copy of a CPU tensor in large pages, made on all threads.
 at::Tensor copy_to_huge_pages(const at::Tensor& tensor);
 

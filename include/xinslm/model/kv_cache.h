@@ -62,7 +62,7 @@ class KvCache {
   void check_shape(const at::Tensor& keys, const at::Tensor& values) const;
   void drop_unfinished(Layer& layer) const;
   void reserve(Layer& layer, int64_t tokens) const;
-  StoredHeads empty(int64_t tokens) const;
+  std::pair<StoredHeads, StoredHeads> empty_pair(int64_t tokens) const;
   void forget_unseen(Layer& layer, int64_t seen) const;
   std::pair<StoredHeads, StoredHeads> append_long(Layer& layer, int64_t seen, const at::Tensor& keys,
                                                   const at::Tensor& values) const;

@@ -1,6 +1,7 @@
 #include "ops/cpu/decode_kernels.h"
 #include "ops/cpu/isa/attend.h"
-#include "ops/cpu/isa/attend_dot.h"
+#include "ops/cpu/isa/attend_bytes.h"
+#include "ops/cpu/isa/attend_pairs.h"
 
 namespace xinslm::XINSLM_ISA {
 namespace {
