@@ -18,11 +18,9 @@ constexpr int64_t widest_head = 256;
 XINSLM_INLINE __m512i load_words(const void* from) {
   return _mm512_loadu_si512(from);
 }
-/// The same of memory that is read once and in order, where there is so much to compute that the processor would see
-/// too late what comes next: asks the second cache for it. Asking the first one instead makes reading slower.
+/// Of keys or values, each of which is read once.
 XINSLM_INLINE __m512i load_ahead(const char* from) {
-  constexpr int64_t ahead = 9216;  // bytes
-  __builtin_prefetch(from + ahead, 0, 2);
+  ask_ahead(from, 9216);
   return load_words(from);
 }
 /// The first `count` of 16 lanes, or all of them.

@@ -7,7 +7,9 @@ namespace {
 
 constexpr int block = 64, codes_of_block = 32, block_bytes = block + codes_of_block;
 constexpr int vector_bytes = 4 * lanes;
-constexpr int64_t far_bytes = 16384;  // between two streams
+constexpr int64_t far_bytes = 16384;   // between two streams
+constexpr int64_t ahead_bytes = 4096;  // of a single one
+constexpr int64_t wide_blocks = 32;    // of rows that are read in a single stream
 
 /// Codes of `vector_bytes` places from `first` on, one a byte.
 XINSLM_INLINE ByteVec codes_at(const uint8_t* codes, [[maybe_unused]] int first) {
@@ -34,11 +36,12 @@ XINSLM_INLINE void words_at(const uint8_t* values, ByteVec table, int first, Wor
 }
 
 /// out[0] and out[distance] of rows that far apart.
-template <int rows>
+template <int rows, bool asks>
 XINSLM_INLINE void rows_times_vector(const uint8_t* values, ByteVec table, int64_t blocks, int64_t distance,
                                      const float* x, float* out) {
   Vec sums[rows][4] = {};
   for (int64_t b = 0; b < blocks; ++b, values += block_bytes, x += block) {
+    for (int line = 0; asks && line < block_bytes; line += 64) ask_ahead(values + line, ahead_bytes);
     XINSLM_UNROLL
     for (int first = 0; first < block; first += vector_bytes) {
       XINSLM_UNROLL
@@ -55,18 +58,26 @@ XINSLM_INLINE void rows_times_vector(const uint8_t* values, ByteVec table, int64
   }
 }
 
-/// Two rows at a time from two places far apart: one stream stops at each 4 KiB until the processor foresees it again,
-/// and the other goes on. Two streams side by side would share such a stretch, which halves the speed.
+/// Narrow rows two at a time from two places far apart: one stream stops at each 4 KiB until the processor foresees it
+/// again, and the other goes on. Two streams side by side would share such a stretch, which halves the speed. Wide rows
+/// in one stream that is asked for ahead. Each is slower with the other's sizes (docs/performance.md).
 void times_vector(const uint8_t* values, const uint8_t* table, int64_t blocks, int64_t rows, const float* x,
                   float* out) {
   const ByteVec upper_bytes = sixteen_bytes(table);
-  const int64_t row_bytes = blocks * block_bytes, half = rows / 2 * row_bytes >= far_bytes ? rows / 2 : 0;
+  const int64_t row_bytes = blocks * block_bytes;
+  if (blocks >= wide_blocks) {
+    for (int64_t row = 0; row < rows; ++row) {
+      rows_times_vector<1, true>(values + row * row_bytes, upper_bytes, blocks, 0, x, out + row);
+    }
+    return;
+  }
+  const int64_t half = rows / 2 * row_bytes >= far_bytes ? rows / 2 : 0;
   int64_t row = 0;
   for (; row < half; ++row) {
-    rows_times_vector<2>(values + row * row_bytes, upper_bytes, blocks, half, x, out + row);
+    rows_times_vector<2, false>(values + row * row_bytes, upper_bytes, blocks, half, x, out + row);
   }
   for (row = 2 * half; row < rows; ++row) {
-    rows_times_vector<1>(values + row * row_bytes, upper_bytes, blocks, 0, x, out + row);
+    rows_times_vector<1, false>(values + row * row_bytes, upper_bytes, blocks, 0, x, out + row);
   }
 }
 

@@ -91,6 +91,9 @@ XINSLM_INLINE void add_stretch(const Vec (&sums)[rows], const Tile& tile, int fi
   }
 }
 
+/// How far ahead of products memory is asked for.
+constexpr int64_t ahead_bytes = 4096;
+
 /// A stretch of `count` blocks times `lanes` weight rows.
 template <class Weights, int rows>
 void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scales, int64_t count, const Tile& tile,
@@ -99,6 +102,11 @@ void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scal
   const int8_t* codes = tile.x.codes;
   const DotStart* starts = tile.x.starts;
   for (int64_t b = 0; b < count; ++b, codes += tile.height * block, starts += tile.height) {
+    if constexpr (rows == 1) {
+      for (int i = 0; first == 0 && i < Weights::block_bytes; i += 64) {
+        ask_ahead(values + b * Weights::block_bytes + i, ahead_bytes);
+      }
+    }
     ByteVec weights[8];
     Weights::decode(values + b * Weights::block_bytes, first, weights);
     const Vec scale = Weights::scale(scales + b * group_rows + first);
@@ -128,9 +136,6 @@ void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scal
 /// Largest difference of exponents for which shifted weights still are bytes.
 constexpr int most_shift = 3;
 
-/// So slowly read, memory is not brought closer by the processor itself.
-constexpr int64_t prefetch_bytes = 4096;
-
 /// The same product for MXFP4 weights whose exponents differ little: shifted to one exponent, all products of a stretch
 /// are one sum of whole numbers below 2^24, which float32 holds, so nothing is rounded differently.
 /// @return false, and nothing done, where they differ more
@@ -154,7 +159,7 @@ XINSLM_INLINE bool multiply_shifted_stretch(const uint8_t* values, const uint8_t
     XINSLM_UNROLL
     for (int v = 0; v < 4; ++v) {
       const uint8_t* from = values + b * Mxfp4Weights::block_bytes + v * vector_bytes;
-      __builtin_prefetch(from + prefetch_bytes);
+      ask_ahead(from, ahead_bytes);
       const ByteVec pairs = load_bytes(from);
       const ByteVec low = shifted(fp4_of_low_nibbles(pairs)), high = shifted(fp4_of_high_nibbles(pairs));
       XINSLM_UNROLL_16
