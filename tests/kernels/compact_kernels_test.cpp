@@ -52,7 +52,7 @@ void check(int64_t rows, int64_t blocks, std::mt19937& random, Checks& checks) {
 void check_compact_kernels(Checks& checks) {
   std::mt19937 random(2);
   for (const int64_t rows : {1, 3}) {
-    for (const int64_t blocks : {1, 2, 7}) check(rows, blocks, random, checks);
+    for (const int64_t blocks : {1, 2, 7, 33}) check(rows, blocks, random, checks);
   }
   check(101, 5, random, checks);  // enough to be read from two places at once
 }

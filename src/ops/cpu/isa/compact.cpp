@@ -9,7 +9,7 @@ constexpr int block = 64, codes_of_block = 32, block_bytes = block + codes_of_bl
 constexpr int vector_bytes = 4 * lanes;
 constexpr int64_t far_bytes = 16384;   // between two streams
 constexpr int64_t ahead_bytes = 4096;  // of a single one
-constexpr int64_t wide_blocks = 32;    // of rows that are read in a single stream
+constexpr int64_t wide_blocks = 32;    // rows of more are read in a single stream
 
 /// Codes of `vector_bytes` places from `first` on, one a byte.
 XINSLM_INLINE ByteVec codes_at(const uint8_t* codes, [[maybe_unused]] int first) {
@@ -65,7 +65,7 @@ void times_vector(const uint8_t* values, const uint8_t* table, int64_t blocks, i
                   float* out) {
   const ByteVec upper_bytes = sixteen_bytes(table);
   const int64_t row_bytes = blocks * block_bytes;
-  if (blocks >= wide_blocks) {
+  if (blocks > wide_blocks) {
     for (int64_t row = 0; row < rows; ++row) {
       rows_times_vector<1, true>(values + row * row_bytes, upper_bytes, blocks, 0, x, out + row);
     }

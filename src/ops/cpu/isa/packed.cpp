@@ -91,21 +91,21 @@ XINSLM_INLINE void add_stretch(const Vec (&sums)[rows], const Tile& tile, int fi
   }
 }
 
-/// How far ahead of products memory is asked for.
-constexpr int64_t ahead_bytes = 4096;
+/// How far ahead of products memory is asked for, and above how many blocks of a row for a single token; with narrower
+/// ones that token waits longer for it (docs/performance.md).
+constexpr int64_t ahead_bytes = 4096, wide_blocks = 64;
 
 /// A stretch of `count` blocks times `lanes` weight rows.
+/// @param asks  ahead for memory
 template <class Weights, int rows>
 void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scales, int64_t count, const Tile& tile,
-                      int first, bool is_first) {
+                      int first, bool is_first, bool asks) {
   Vec sums[rows] = {};
   const int8_t* codes = tile.x.codes;
   const DotStart* starts = tile.x.starts;
   for (int64_t b = 0; b < count; ++b, codes += tile.height * block, starts += tile.height) {
-    if constexpr (rows == 1) {
-      for (int i = 0; first == 0 && i < Weights::block_bytes; i += 64) {
-        ask_ahead(values + b * Weights::block_bytes + i, ahead_bytes);
-      }
+    if (asks) {
+      for (int i = 0; i < Weights::block_bytes; i += 64) ask_ahead(values + b * Weights::block_bytes + i, ahead_bytes);
     }
     ByteVec weights[8];
     Weights::decode(values + b * Weights::block_bytes, first, weights);
@@ -186,7 +186,8 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
     const bool is_first = blocks.first + b == 0;
     const auto multiply_any = [&] {
       for (int first = 0; first < group_rows; first += lanes) {
-        multiply_stretch<Weights, rows>(values, scales, count, tile, first, is_first);
+        multiply_stretch<Weights, rows>(values, scales, count, tile, first, is_first,
+                                        rows == 1 && first == 0 && blocks.all > wide_blocks);
       }
     };
 #ifdef __AVX512VNNI__
