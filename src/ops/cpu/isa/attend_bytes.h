@@ -215,14 +215,6 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t begin, int64_
   }
 }
 
-struct ScoreBytes {
-  static constexpr int heads_together = heads_in_pass;
-  template <int heads>
-  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
-    score_all(ByteScores<heads>(p, first_head), begin, end);
-  }
-};
-
 struct MixBytes {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
@@ -233,7 +225,7 @@ struct MixBytes {
 
 inline void attend_bytes(const AttendProblem& p) {
   if (p.head_dim % byte_chunk != 0 || p.head_dim > widest_head) return attend<int8_t>(p);
-  attend_with<ScoreBytes, MixBytes>(p, exponentiate);
+  attend_with<ScoreBy<ByteScores>, MixBytes>(p, exponentiate);
 }
 
 }  // namespace xinslm::XINSLM_ISA

@@ -90,6 +90,16 @@ XINSLM_INLINE void score_all(const Scores& scores, int64_t begin, int64_t end) {
   if (token < end) scores.template run<false>(token, end - token);
 }
 
+/// What for_heads_and_tokens() does first, by the kind of scores.
+template <template <int heads> class Scores>
+struct ScoreBy {
+  static constexpr int heads_together = heads_in_pass;
+  template <int heads>
+  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
+    score_all(Scores<heads>(p, first_head), begin, end);
+  }
+};
+
 }  // namespace xinslm::XINSLM_ISA
 
 #endif

@@ -119,14 +119,6 @@ void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t begin, int64_
   }
 }
 
-struct ScorePairs {
-  static constexpr int heads_together = heads_in_pass;
-  template <int heads>
-  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
-    score_all(PairScores<heads>(p, first_head), begin, end);
-  }
-};
-
 struct MixPairs {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
@@ -137,7 +129,7 @@ struct MixPairs {
 
 inline void attend_pairs(const AttendProblem& p) {
   if (p.head_dim % pair_chunk != 0 || p.head_dim > widest_head) return attend<Bfloat16>(p);
-  attend_with<ScorePairs, MixPairs>(p, exponentiate_to_pairs);
+  attend_with<ScoreBy<PairScores>, MixPairs>(p, exponentiate_to_pairs);
 }
 
 }  // namespace xinslm::XINSLM_ISA
