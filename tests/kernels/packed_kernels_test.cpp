@@ -1,5 +1,7 @@
 #include "ops/cpu/packed_kernels.h"
 
+#include <cstring>
+
 #include "kernels/kernel_values.h"
 #include "kernels/packed_blocks.h"
 
@@ -55,6 +57,28 @@ void check_products(int64_t blocks, std::mt19937& random, Checks& checks) {
     packed_kernels().q8(eight.values.data(), eight.scales.data(), blocks, q.rows(), rows, out.data(), group_rows);
     checks.at_most(distance(out, q.worth, rows, eight.weights), 2e-6, at_size("q8", rows, blocks));
   }
+}
+
+/// Scales in halves of bytes, made whole and as they are: the same sums to the bit.
+void check_half_scales(int64_t blocks, std::mt19937& random, Checks& checks) {
+  constexpr uint8_t least = 120;
+  const auto four = random_mxfp4(blocks, random);
+  const Quantized q = quantized(random_floats(blocks * block, random), 1, blocks);
+  std::vector<uint8_t> halves(static_cast<size_t>((blocks + 1) / 2 * group_rows)), whole(2 * halves.size());
+  for (uint8_t& pair : halves) pair = static_cast<uint8_t>(random());
+  packed_kernels().widen_scales(halves.data(), blocks, least, whole.data());
+  int wrong = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int64_t r = 0; r < group_rows; ++r) {
+      wrong += whole[b * group_rows + r] != least + (halves[b / 2 * group_rows + r] >> (b % 2 * 4) & 15);
+    }
+  }
+  checks.at_most(wrong, 0, at_size("widen_scales", group_rows, blocks));
+  float from_whole[group_rows], from_halves[group_rows];
+  packed_kernels().mxfp4(four.values.data(), whole.data(), blocks, q.rows(), 1, from_whole, group_rows);
+  packed_kernels().mxfp4_with_half_scales(four.values.data(), halves.data(), least, blocks, q.rows(), from_halves);
+  checks.at_most(std::memcmp(from_whole, from_halves, sizeof from_whole) == 0 ? 0 : 1, 0,
+                 at_size("mxfp4_with_half_scales", 1, blocks));
 }
 
 void check_quantize_blocks(int64_t blocks, std::mt19937& random, Checks& checks) {
@@ -113,6 +137,7 @@ void check_rows_times_vector(Element e, int64_t width, std::mt19937& random, Che
 void check_packed_kernels(Checks& checks) {
   std::mt19937 random(1);
   for (const int64_t blocks : {1, 2, 5, 9}) check_products(blocks, random, checks);
+  for (const int64_t blocks : {1, 2, 3, 4, 5, 9}) check_half_scales(blocks, random, checks);
   for (const int64_t blocks : {1, 3}) check_quantize_blocks(blocks, random, checks);
   for (int64_t blocks = 1; blocks <= 9; ++blocks) {
     for (const int64_t rows : {1, 7, 15, 16}) check_group_mxfp4(rows, blocks, random, checks);

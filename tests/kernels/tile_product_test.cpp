@@ -35,8 +35,9 @@ struct ModelOfTiles {
 }  // namespace
 
 int main() {
-  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni")) {
-    std::puts("skipped: decoding for the tiles needs AVX512-BF16");
+  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni") ||
+      !__builtin_cpu_supports("avx512vbmi")) {
+    std::puts("skipped: decoding for the tiles needs AVX512-BF16, VNNI and VBMI");
     return 77;
   }
   Checks checks("amx, modelled");

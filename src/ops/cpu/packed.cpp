@@ -163,12 +163,16 @@ void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group
   GroupBuffer& buffer = group_buffer(blocks);
   if (experts.laid_out()) {
     const LaidOutExperts& laid_out = experts.rows16();
-    const uint8_t* scales = laid_out.scales(expert, group);
+    const uint8_t *values = laid_out.values(expert, group), *scales = laid_out.scales(expert, group);
     if (laid_out.scales_in_halves()) {
+      if (count == 1) {
+        const uint8_t least = laid_out.least_scale();
+        return packed_kernels().mxfp4_with_half_scales(values, scales, least, blocks, x.quantized, out);
+      }
       packed_kernels().widen_scales(scales, blocks, laid_out.least_scale(), buffer.scales.get());
       scales = buffer.scales.get();
     }
-    return multiply_mxfp4(laid_out.values(expert, group), scales, blocks, x, count, out, out_stride);
+    return multiply_mxfp4(values, scales, blocks, x, count, out, out_stride);
   }
   const int64_t first = group * group_rows, row = expert * rows + first;
   packed_kernels().group_mxfp4(static_cast<const uint8_t*>(source.value_data()) + row * blocks * block / 2,

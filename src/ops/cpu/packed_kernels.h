@@ -69,6 +69,11 @@ struct PackedKernels {
   void (*mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, const QuantizedRows& x, int64_t rows,
                 float* out, int64_t out_stride);
 
+  /// The same for one row, with scales in halves of bytes (quant/laid_out_experts.h).
+  /// @param halves  [(blocks + 1) / 2, 16], of blocks 2 i and 2 i + 1; each half stands for an exponent of `least` more
+  void (*mxfp4_with_half_scales)(const uint8_t* values, const uint8_t* halves, uint8_t least, int64_t blocks,
+                                 const QuantizedRows& x, float* out);
+
   /// Up to 16 rows of MXFP4 weights as checkpoints store them become a group of layout rows16; rows that are not there
   /// become zeros of scale 0.
   /// @param values     [rows, blocks, 16], aligned as they come
@@ -78,7 +83,7 @@ struct PackedKernels {
   void (*group_mxfp4)(const uint8_t* values, const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to,
                       uint8_t* to_scales);
 
-  /// Scales of a group in halves of bytes (quant/laid_out_experts.h) become whole: to [(blocks + 1) / 2 * 2, 16].
+  /// Scales of a group in halves of bytes become whole: to [(blocks + 1) / 2 * 2, 16].
   /// @param halves  [(blocks + 1) / 2, 16]
   void (*widen_scales)(const uint8_t* halves, int64_t blocks, uint8_t least, uint8_t* to);
 

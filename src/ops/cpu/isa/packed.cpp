@@ -91,25 +91,17 @@ XINSLM_INLINE void add_stretch(const Vec (&sums)[rows], const Tile& tile, int fi
   }
 }
 
-/// How far ahead of products memory is asked for, and above how many blocks of a row for a single token; with narrower
-/// ones that token waits longer for it (docs/performance.md).
-constexpr int64_t ahead_bytes = 4096, wide_blocks = 64;
-
 /// A stretch of `count` blocks times `lanes` weight rows.
-/// @param asks  ahead for memory
-template <class Weights, int rows>
-void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scales, int64_t count, const Tile& tile,
-                      int first, bool is_first, bool asks) {
+template <class Weights, int rows, class Scales>
+void multiply_stretch(const uint8_t* values, const Scales& scales, int64_t count, const Tile& tile, int first,
+                      bool is_first) {
   Vec sums[rows] = {};
   const int8_t* codes = tile.x.codes;
   const DotStart* starts = tile.x.starts;
   for (int64_t b = 0; b < count; ++b, codes += tile.height * block, starts += tile.height) {
-    if (asks) {
-      for (int i = 0; i < Weights::block_bytes; i += 64) ask_ahead(values + b * Weights::block_bytes + i, ahead_bytes);
-    }
     ByteVec weights[8];
     Weights::decode(values + b * Weights::block_bytes, first, weights);
-    const Vec scale = Weights::scale(scales + b * group_rows + first);
+    const Vec scale = scales.of(b, first);
 #ifdef __ARM_FEATURE_MATMUL_INT8
     if constexpr (rows > 1) {
       pair_up(weights);
@@ -133,6 +125,9 @@ void multiply_stretch(const uint8_t* values, const typename Weights::Scale* scal
 }
 
 #ifdef __AVX512VNNI__
+/// How far ahead memory is asked for: with many rows there is much to compute, unlike with one.
+constexpr int64_t ahead_bytes = 8192;
+
 /// Largest difference of exponents for which shifted weights still are bytes.
 constexpr int most_shift = 3;
 
@@ -179,20 +174,19 @@ XINSLM_INLINE bool multiply_shifted_stretch(const uint8_t* values, const uint8_t
 
 /// `rows` rows, the first tile.height of which are wanted. `values`, `scales` and the tile begin at the blocks, whose
 /// sums are added to `out` unless they are the row's first.
-template <class Weights, int rows>
-void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks, Tile tile) {
+template <class Weights, int rows, class Scales = WholeScales<Weights>>
+void multiply_rows(const uint8_t* values, Scales scales, const Blocks& blocks, Tile tile) {
   for (int64_t b = 0; b < blocks.count; b += stretch_blocks) {
     const int64_t count = smaller(stretch_blocks, blocks.count - b);
     const bool is_first = blocks.first + b == 0;
     const auto multiply_any = [&] {
       for (int first = 0; first < group_rows; first += lanes) {
-        multiply_stretch<Weights, rows>(values, scales, count, tile, first, is_first,
-                                        rows == 1 && first == 0 && blocks.all > wide_blocks);
+        multiply_stretch<Weights, rows>(values, scales, count, tile, first, is_first);
       }
     };
 #ifdef __AVX512VNNI__
     if constexpr (Weights::can_be_shifted && rows > 4) {
-      if (!multiply_shifted_stretch<rows>(values, scales, count, tile, is_first)) multiply_any();
+      if (!multiply_shifted_stretch<rows>(values, scales.from, count, tile, is_first)) multiply_any();
     } else {
       multiply_any();
     }
@@ -200,7 +194,7 @@ void multiply_rows(const uint8_t* values, const typename Weights::Scale* scales,
     multiply_any();
 #endif
     values += count * Weights::block_bytes;
-    scales += count * group_rows;
+    scales.advance(count);
     tile.advance(count);
   }
 }
@@ -250,7 +244,7 @@ void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales
                     height,
                     out + row * out_stride,
                     out_stride};
-    heights<Weights>[height](values, scales, blocks, tile);
+    heights<Weights>[height](values, {scales}, blocks, tile);
   }
 }
 
@@ -258,7 +252,7 @@ template <class Weights>
 void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
               int64_t rows, float* out, int64_t out_stride) {
   // A token being generated comes here thousands of times.
-  if (rows == 1) return multiply_rows<Weights, 1>(values, scales, {0, blocks, blocks}, {x, 1, out, out_stride});
+  if (rows == 1) return multiply_rows<Weights, 1>(values, {scales}, {0, blocks, blocks}, {x, 1, out, out_stride});
   // Low tiles would decode the weights too often; so some blocks of them are decoded into the first cache.
   constexpr int64_t ahead = 4 * stretch_blocks;
   if (tile_rows > 4 || rows <= 2 * tile_rows) {
@@ -272,6 +266,11 @@ void multiply(const uint8_t* values, const typename Weights::Scale* scales, int6
     multiply_tiles<Decoded<Weights>>(decoded, scales + first * group_rows, {first, count, blocks}, x, rows, out,
                                      out_stride);
   }
+}
+
+void multiply_with_half_scales(const uint8_t* values, const uint8_t* halves, uint8_t least, int64_t blocks,
+                               const QuantizedRows& x, float* out) {
+  multiply_rows<Mxfp4Weights, 1>(values, HalfScales(halves, least), {0, blocks, blocks}, {x, 1, out, 0});
 }
 
 /// Row after row, so that memory is read in one stream; several sums, so that additions do not wait for each other.
@@ -298,6 +297,7 @@ const PackedKernels packed_kernels = {
     quantize,
     quantize_blocks,
     multiply<Mxfp4Weights>,
+    multiply_with_half_scales,
     group_mxfp4,
     widen_scales,
     multiply<Q8Weights>,

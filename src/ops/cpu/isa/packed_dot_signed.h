@@ -16,13 +16,13 @@ constexpr int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -
 XINSLM_INLINE ByteVec sixteen_bytes(const void* table) {
   return load_bytes(static_cast<const uint8_t*>(table));
 }
-/// The table's byte of each code below 16.
+/// The table's byte of each code, which is the lower half of a byte.
 XINSLM_INLINE ByteVec look_up(ByteVec table, ByteVec codes) {
 #if defined(__aarch64__)
-  return bits_as<ByteVec>(vqtbl1q_u8(bits_as<uint8x16_t>(table), bits_as<uint8x16_t>(codes)));
+  return bits_as<ByteVec>(vqtbl1q_u8(bits_as<uint8x16_t>(table), bits_as<uint8x16_t>(codes & 15)));
 #else
   ByteVec values;
-  for (int i = 0; i < 4 * lanes; ++i) values[i] = table[codes[i]];
+  for (int i = 0; i < 4 * lanes; ++i) values[i] = table[codes[i] & 15];
   return values;
 #endif
 }
@@ -38,7 +38,7 @@ XINSLM_INLINE ByteVec look_up_fp4(ByteVec codes) {
   return look_up(sixteen_bytes(fp4_values), codes);
 }
 XINSLM_INLINE ByteVec fp4_of_low_nibbles(ByteVec pairs) {
-  return look_up_fp4(pairs & 15);
+  return look_up_fp4(pairs);
 }
 XINSLM_INLINE ByteVec fp4_of_high_nibbles(ByteVec pairs) {
   return look_up_fp4(pairs >> 4);

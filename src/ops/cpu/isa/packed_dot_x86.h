@@ -25,12 +25,16 @@ XINSLM_INLINE ByteVec sixteen_bytes(const uint8_t* table) {
   return bits_as<ByteVec>(_mm256_broadcastsi128_si256(once));
 #endif
 }
-/// The table's byte of each code below 16.
+/// The table's byte of each code, which is the lower half of a byte.
 XINSLM_INLINE ByteVec look_up(ByteVec table, ByteVec codes) {
-#if defined(__AVX512F__)
-  return bits_as<ByteVec>(_mm512_shuffle_epi8(bits_as<__m512i>(table), bits_as<__m512i>(codes)));
+#if defined(__AVX512VBMI__)
+  // The lower six bits of a byte choose among 64, four times the same sixteen.
+  return bits_as<ByteVec>(_mm512_maskz_permutexvar_epi8(~__mmask64{0}, bits_as<__m512i>(codes),
+                                                        bits_as<__m512i>(table)));
+#elif defined(__AVX512F__)
+  return bits_as<ByteVec>(_mm512_shuffle_epi8(bits_as<__m512i>(table), bits_as<__m512i>(codes & 15)));
 #else
-  return bits_as<ByteVec>(_mm256_shuffle_epi8(bits_as<__m256i>(table), bits_as<__m256i>(codes)));
+  return bits_as<ByteVec>(_mm256_shuffle_epi8(bits_as<__m256i>(table), bits_as<__m256i>(codes & 15)));
 #endif
 }
 /// Of each 16 bytes the first eight of `a` and of `b` in turns.
@@ -53,10 +57,10 @@ XINSLM_INLINE ByteVec look_up_fp4(ByteVec codes) {
   return look_up(sixteen_bytes(fp4_values), codes);
 }
 XINSLM_INLINE ByteVec fp4_of_low_nibbles(ByteVec pairs) {
-  return look_up_fp4(pairs & 15);
+  return look_up_fp4(pairs);
 }
 XINSLM_INLINE ByteVec fp4_of_high_nibbles(ByteVec pairs) {
-  return look_up_fp4(bits_as<ByteVec>(bits_as<WordVec>(pairs) >> 4) & 15);
+  return look_up_fp4(bits_as<ByteVec>(bits_as<WordVec>(pairs) >> 4));
 }
 XINSLM_INLINE ByteVec q8_bytes(ByteVec stored) {
 #if defined(__AVX512VNNI__)

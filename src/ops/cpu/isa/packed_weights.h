@@ -51,6 +51,41 @@ struct Q8Weights {
   static XINSLM_INLINE Vec scale(const uint16_t* scales) { return load_float16(scales); }
 };
 
+/// Scales of a group, block after block.
+template <class Weights>
+struct WholeScales {
+  const typename Weights::Scale* from;
+
+  XINSLM_INLINE Vec of(int64_t block, int first) const { return Weights::scale(from + block * group_rows + first); }
+  XINSLM_INLINE void advance(int64_t blocks) { from += blocks * group_rows; }
+};
+
+/// MXFP4's in halves of bytes. They are read here and there among the weights: made whole beforehand, which reads them
+/// all at once, they held products up by a tenth.
+struct HalfScales {
+  const uint8_t* from;
+  int32_t least;
+#ifdef __AVX512F__
+  Vec table;  // of all halves
+#endif
+
+  XINSLM_INLINE HalfScales(const uint8_t* halves, uint8_t least) : from(halves), least(least) {
+#ifdef __AVX512F__
+    table = Mxfp4Weights::scale_of(lane_numbers() + this->least);
+#endif
+  }
+  XINSLM_INLINE Vec of(int64_t block, int first) const {
+    const IntVec both = widened(from + block / 2 * group_rows + first), half = block % 2 == 0 ? both : both >> 4;
+#ifdef __AVX512F__
+    return bits_as<Vec>(_mm512_maskz_permutexvar_ps(0xffff, bits_as<__m512i>(half), bits_as<__m512>(table)));
+#else
+    return Mxfp4Weights::scale_of((half & 15) + least);
+#endif
+  }
+  /// By an even number, unless they end.
+  XINSLM_INLINE void advance(int64_t blocks) { from += blocks / 2 * group_rows; }
+};
+
 /// Weights that decode_ahead() has decoded: for each block [16 / lanes, 8, 4 * lanes] bytes.
 template <class Weights>
 struct Decoded : Weights {
