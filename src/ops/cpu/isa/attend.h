@@ -5,8 +5,6 @@
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr float infinity = __builtin_inff();
-
 /// Rows of keys or values of one head, as they are kept.
 template <class T>
 struct Rows {

@@ -4,8 +4,6 @@
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr float infinity = __builtin_inff();
-
 template <class T>
 XINSLM_INLINE T* row_of(const HeadsArray& array, int64_t batch, int64_t head, int64_t token) {
   return static_cast<T*>(array.data) + batch * array.batch_stride + head * array.head_stride +

@@ -31,6 +31,8 @@ typedef int32_t IntVec __attribute__((vector_size(4 * lanes)));
 typedef uint32_t WordVec __attribute__((vector_size(4 * lanes)));
 typedef uint16_t HalfVec __attribute__((vector_size(2 * lanes)));
 
+constexpr float infinity = __builtin_inff();
+
 /// The bits of a bfloat16.
 using Bfloat16 = uint16_t;
 
