@@ -160,21 +160,20 @@ void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group
                     int64_t count, float* out, int64_t out_stride) {
   const Mxfp4Tensor& source = experts.source();
   const int64_t rows = source.sizes()[1], blocks = source.sizes()[2] / block;
-  GroupBuffer& buffer = group_buffer(blocks);
   if (experts.laid_out()) {
     const LaidOutExperts& laid_out = experts.rows16();
     const uint8_t *values = laid_out.values(expert, group), *scales = laid_out.scales(expert, group);
-    if (laid_out.scales_in_halves()) {
-      if (count == 1) {
-        const uint8_t least = laid_out.least_scale();
-        return packed_kernels().mxfp4_with_half_scales(values, scales, least, blocks, x.quantized, out);
-      }
-      packed_kernels().widen_scales(scales, blocks, laid_out.least_scale(), buffer.scales.get());
-      scales = buffer.scales.get();
+    if (!laid_out.scales_in_halves()) return multiply_mxfp4(values, scales, blocks, x, count, out, out_stride);
+    if (count == 1) {
+      const uint8_t least = laid_out.least_scale();
+      return packed_kernels().mxfp4_with_half_scales(values, scales, least, blocks, x.quantized, out);
     }
-    return multiply_mxfp4(values, scales, blocks, x, count, out, out_stride);
+    uint8_t* whole = group_buffer(blocks).scales.get();
+    packed_kernels().widen_scales(scales, blocks, laid_out.least_scale(), whole);
+    return multiply_mxfp4(values, whole, blocks, x, count, out, out_stride);
   }
   const int64_t first = group * group_rows, row = expert * rows + first;
+  const GroupBuffer& buffer = group_buffer(blocks);
   packed_kernels().group_mxfp4(static_cast<const uint8_t*>(source.value_data()) + row * blocks * block / 2,
                                static_cast<const uint8_t*>(source.scale_data()) + row * blocks, blocks,
                                std::min(group_rows, rows - first), buffer.values.get(), buffer.scales.get());

@@ -33,8 +33,7 @@ XINSLM_INLINE void words_at(const uint8_t* values, ByteVec table, int first, Wor
   words[3] = high & 0xffff0000;
 }
 
-/// There is so much to compute that memory must be asked for ahead, which products of packed weights are slower with
-/// (docs/performance.md).
+/// Row after row, so that memory is read in one stream.
 void times_vector(const uint8_t* values, const uint8_t* table, int64_t blocks, int64_t rows, const float* x,
                   float* out) {
   const ByteVec upper_bytes = sixteen_bytes(table);
