@@ -10,7 +10,6 @@
 namespace xinslm {
 namespace {
 
-constexpr int passes = 4;
 constexpr int64_t least_words = 1 << 16;  // that make another thread worth while
 
 /// Several sums at once, so that additions do not wait for each other.
@@ -26,7 +25,7 @@ uint64_t sum(const uint64_t* from, int64_t count) {
 
 }  // namespace
 
-double measure_read_bandwidth(const std::vector<at::Tensor>& tensors) {
+double measure_read_bandwidth(const std::vector<at::Tensor>& tensors, int passes) {
   std::atomic<uint64_t> total{0};  // keeps the reading from being optimised away
   double best = 0;
   for (int pass = 0; pass < passes; ++pass) {

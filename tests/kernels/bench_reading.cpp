@@ -1,35 +1,38 @@
 // How fast the kernels that generate a token read memory, beside plain reading of the same memory in turns.
 //   bench_reading [ROUNDS [PART OF A NAME]]
-// Two medians say more here than two runs do: each measurement takes some milliseconds and is divided by plain readings
-// just before and after it, since memory that is shared with other machines changes its speed from second to second.
-#include <sys/mman.h>
+// Each measurement takes some milliseconds and is divided by plain readings just before and after it, since memory that
+// is shared with other machines changes its speed from second to second; medians of the rounds are printed.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "ops/cpu/compact_kernels.h"
 #include "ops/cpu/decode_kernels.h"
-#include "ops/cpu/packed_kernels.h"
+#include "ops/cpu/packed.h"
+#include "xinslm/core/huge_pages.h"
+#include "xinslm/core/memory_bandwidth.h"
+#include "xinslm/quant/compact_bfloat16.h"
+#include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
 namespace {
 
-constexpr int64_t piece = int64_t{32} << 20;     // bytes that a thread reads at a time, more than caches keep
-constexpr int64_t region = int64_t{768} << 20;   // a thread's memory, of which it takes one piece after the other
-constexpr int64_t margin = int64_t{1} << 20;     // that kernels may ask for beyond a piece
-constexpr int64_t large_page = int64_t{2} << 20;
-constexpr int64_t block = 32, group_rows = 16;
+/// What a thread reads at a time: more than the caches keep, and no multiple of a power of two from the next thread's,
+/// with which it would otherwise open the same rows of the memory's chips in turns.
+constexpr int64_t piece = (int64_t{32} << 20) + 77 * 4096;
+constexpr int64_t pieces_of_thread = 24;
+constexpr int64_t group_rows = 16;
 
-/// A thread's share: `bytes` from `memory` on are read, and what comes of it is added to `sum`.
-using Read = std::function<void(const uint8_t* memory, int64_t bytes, float& sum)>;
+/// Reads most of `bytes` from `memory` on, and says how many.
+using Read = std::function<int64_t(const uint8_t* memory, int64_t bytes)>;
 
 struct Subject {
   std::string name;
@@ -37,152 +40,147 @@ struct Subject {
   Read read;
 };
 
-void read_plainly(const uint8_t* memory, int64_t bytes, float& sum) {
-  uint64_t sums[8] = {}, words[8];
-  for (int64_t i = 0; i < bytes; i += sizeof words) {
-    std::memcpy(words, memory + i, sizeof words);
-    for (int j = 0; j < 8; ++j) sums[j] += words[j];
-  }
-  for (const uint64_t one : sums) sum += static_cast<float>(one & 1);
+/// An activation row.
+cpu::QuantizedBuffer activations(int64_t width) {
+  cpu::QuantizedBuffer x(cpu::each_alone(1), width);
+  x.write(0, 0, x.blocks(), std::vector<float>(static_cast<size_t>(width), 1).data());
+  return x;
 }
 
-/// An activation row in 8 bits.
-struct Activations {
-  std::vector<int8_t> codes;
-  std::vector<StretchScale> scales;
-  std::vector<DotStart> starts;
+/// Groups of 16 rows, their scales apart from the values, as they are in a model.
+template <class Multiply>
+int64_t read_groups(const uint8_t* memory, int64_t bytes, int64_t value_bytes, int64_t scale_bytes,
+                    const Multiply& multiply) {
+  const int64_t groups = bytes / (value_bytes + scale_bytes);
+  const uint8_t* scales = memory + groups * value_bytes;
+  for (int64_t i = 0; i < groups; ++i) multiply(memory + i * value_bytes, scales + i * scale_bytes);
+  return groups * (value_bytes + scale_bytes);
+}
 
-  explicit Activations(int64_t blocks)
-      : codes(static_cast<size_t>((blocks + 1) * block), 1),
-        scales(static_cast<size_t>(blocks / stretch_blocks + 2), {1, 0}),
-        starts(static_cast<size_t>(blocks + 1)) {}
-  QuantizedRows rows() const { return {codes.data(), scales.data(), starts.data()}; }
-};
-
-/// Scales in the last 32nd of what is read, as apart from the values as they are in a model.
-void read_mxfp4(int64_t width, const uint8_t* memory, int64_t bytes, float& sum) {
-  const int64_t blocks = width / block, value_bytes = blocks * group_rows * block / 2, scale_bytes = blocks * 8;
-  const Activations x(blocks);
+int64_t read_mxfp4(int64_t width, const uint8_t* memory, int64_t bytes) {
+  constexpr uint8_t least_scale = 110;
+  const cpu::QuantizedBuffer x = activations(width);
   float out[group_rows];
-  const uint8_t *values = memory, *scales = memory + bytes / 33 * 32;
-  for (; scales + scale_bytes <= memory + bytes; values += value_bytes, scales += scale_bytes) {
-    packed_kernels().mxfp4_with_half_scales(values, scales, 110, blocks, x.rows(), out);
-    sum += out[0];
-  }
+  return read_groups(memory, bytes, width * group_rows / 2, (x.blocks() + 1) / 2 * group_rows,
+                     [&](const uint8_t* values, const uint8_t* scales) {
+                       packed_kernels().mxfp4_with_half_scales(values, scales, least_scale, x.blocks(),
+                                                               x.rows().quantized, out);
+                     });
 }
 
-void read_q8(int64_t width, const uint8_t* memory, int64_t bytes, float& sum) {
-  const int64_t blocks = width / block, value_bytes = blocks * group_rows * block;
-  const Activations x(blocks);
+int64_t read_q8(int64_t width, const uint8_t* memory, int64_t bytes) {
+  const cpu::QuantizedBuffer x = activations(width);
   float out[group_rows];
-  const uint8_t *values = memory, *scales = memory + bytes / 17 * 16 / 64 * 64;
-  for (const uint8_t* end = scales; values + value_bytes <= end; values += value_bytes, scales += value_bytes / 16) {
-    packed_kernels().q8(values, reinterpret_cast<const uint16_t*>(scales), blocks, x.rows(), 1, out, group_rows);
-    sum += out[0];
-  }
+  return read_groups(memory, bytes, width * group_rows, x.blocks() * group_rows * 2,
+                     [&](const uint8_t* values, const uint8_t* scales) {
+                       packed_kernels().q8(values, reinterpret_cast<const uint16_t*>(scales), x.blocks(),
+                                           x.rows().quantized, 1, out, group_rows);
+                     });
 }
 
-void read_compact(int64_t width, const uint8_t* memory, int64_t bytes, float& sum) {
-  constexpr int64_t rows = 64, columns = 64, block_bytes = 96;
-  const int64_t blocks = width / columns;
+int64_t read_compact(int64_t width, const uint8_t* memory, int64_t bytes) {
+  constexpr int64_t block = CompactBfloat16::block, block_bytes = CompactBfloat16::block_bytes;
+  const int64_t blocks = width / block, rows = bytes / (blocks * block_bytes);
   const std::vector<float> x(static_cast<size_t>(width), 1);
-  uint8_t table[16];
-  std::fill_n(table, 16, uint8_t{60});
-  float out[rows];
-  for (int64_t i = 0; i + rows * blocks * block_bytes <= bytes; i += rows * blocks * block_bytes) {
-    compact_kernels().times_vector(memory + i, table, blocks, rows, x.data(), out);
-    sum += out[0];
-  }
+  std::vector<float> out(static_cast<size_t>(rows));
+  uint8_t upper_bytes[16];
+  std::fill_n(upper_bytes, 16, uint8_t{60});
+  compact_kernels().times_vector(memory, upper_bytes, blocks, rows, x.data(), out.data());
+  return rows * blocks * block_bytes;
 }
 
 /// Keys and values of 4,000 tokens for three query heads of 64.
-void read_cache(StoredElement element, const uint8_t* memory, int64_t bytes, float& sum) {
+int64_t read_cache(StoredElement element, const uint8_t* memory, int64_t bytes) {
   constexpr int64_t tokens = 4000, group = 3, width = 64;
-  const int64_t cached = tokens * width * (element == stored_int8 ? 1 : 2);
-  const std::vector<float> query(group * width, 0.01f), scales(tokens * width / block, 0.01f);
+  const int64_t numbers = tokens * width * (element == stored_int8 ? 1 : 2);
+  const int64_t scales = element == stored_int8 ? tokens * width / quant_block * 4 : 0;
+  const std::vector<float> query(group * width, 0.01f);
   std::vector<float> scores(group * tokens), mixed(group * width);
   float largest[group], total[group];
-  AttendProblem problem{query.data(), nullptr, nullptr,       scales.data(), scales.data(), tokens,
-                        group,        width,   scores.data(), largest,       total,         mixed.data()};
-  for (int64_t i = 0; i + 2 * cached <= bytes; i += 2 * cached) {
-    problem.keys = memory + i;
-    problem.values = memory + i + cached;
+  AttendProblem problem{};
+  problem.query = query.data();
+  problem.tokens = tokens;
+  problem.group = group;
+  problem.head_dim = width;
+  problem.scores = scores.data();
+  problem.largest = largest;
+  problem.total = total;
+  problem.mixed = mixed.data();
+  const int64_t both = 2 * (numbers + scales), times = bytes / both;
+  for (int64_t i = 0; i < times; ++i, memory += both) {
+    problem.keys = memory;
+    problem.values = memory + numbers;
+    problem.key_scales = reinterpret_cast<const float*>(memory + 2 * numbers);
+    problem.value_scales = reinterpret_cast<const float*>(memory + 2 * numbers + scales);
     decode_kernels().attend[element](problem);
-    sum += mixed[0];
   }
+  return times * both;
 }
 
+/// AMX has tiles for many rows only; a single one goes through the kernels of the set below.
 std::vector<Subject> subjects() {
   std::vector<Subject> all;
   for (const Isa isa : supported_isas()) {
-    if (isa == Isa::scalar) continue;
+    if (isa == Isa::scalar || isa == Isa::amx) continue;
     const auto add = [&](const std::string& what, Read read) { all.push_back({isa_name(isa) + " " + what, isa, read}); };
-    using std::placeholders::_1, std::placeholders::_2, std::placeholders::_3;
+    const auto add_width = [&](const std::string& what, int64_t width, const auto& read) {
+      add(what + ", " + std::to_string(width) + " columns",
+          [=](const uint8_t* memory, int64_t bytes) { return read(width, memory, bytes); });
+    };
     for (const int64_t width : {768, 2048, 2880}) {
-      const std::string columns = ", " + std::to_string(width) + " columns";
-      add("mxfp4" + columns, std::bind(read_mxfp4, width, _1, _2, _3));
-      add("q8" + columns, std::bind(read_q8, width, _1, _2, _3));
-      add("compact bfloat16" + columns, std::bind(read_compact, width, _1, _2, _3));
+      add_width("mxfp4", width, read_mxfp4);
+      add_width("q8", width, read_q8);
+      add_width("compact bfloat16", width, read_compact);
     }
-    add("keys and values, bfloat16", std::bind(read_cache, stored_bfloat16, _1, _2, _3));
-    add("keys and values, q8", std::bind(read_cache, stored_int8, _1, _2, _3));
+    for (const StoredElement element : {stored_bfloat16, stored_int8}) {
+      add(element == stored_int8 ? "keys and values, q8" : "keys and values, bfloat16",
+          [=](const uint8_t* memory, int64_t bytes) { return read_cache(element, memory, bytes); });
+    }
   }
   return all;
 }
 
-/// Memory in large pages, of bytes that are small numbers in every format.
-uint8_t* fresh_memory() {
-  const int64_t bytes = region + margin + large_page;
-  void* mapped = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) {
-    std::fprintf(stderr, "bench_reading: no memory for %lld bytes\n", static_cast<long long>(bytes));
-    std::exit(1);
-  }
-  auto* memory = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(mapped) + large_page - 1) & -large_page);
-  madvise(memory, static_cast<size_t>(region + margin), MADV_HUGEPAGE);
-  uint32_t random = 1;
-  for (int64_t i = 0; i < region + margin; i += 4) {
-    random = random * 1664525 + 1013904223;
-    const uint32_t word = (random & 0x8fff8fff) | 0x30003000;
-    std::memcpy(memory + i, &word, sizeof word);
-  }
-  return memory;
-}
-
-class Bench {
+/// Pieces for all threads, one after the other; small numbers in every format.
+class Memory {
  public:
-  explicit Bench(size_t threads) : memory_(threads) {
-    for (uint8_t*& one : memory_) one = fresh_memory();
+  Memory() : memory_(empty_in_huge_pages({pieces_of_thread * turn_}, at::kByte)) {
+    memory_.view(at::kInt).random_().bitwise_and_(static_cast<int>(0x8fff8fff)).bitwise_or_(0x30003000);
   }
+
+  double read_plainly() { return measure_read_bandwidth({next()}, 1); }
 
   /// Bytes a second that all threads read together.
   double measure(const Read& read) {
-    // Threads at places that differ, or they would open the same rows of the memory's chips.
-    std::vector<std::thread> threads;
+    const at::Tensor memory = next();
+    const auto* from = memory.const_data_ptr<uint8_t>();
+    std::atomic<int64_t> bytes{0};
     const auto start = std::chrono::steady_clock::now();
-    for (size_t t = 0; t < memory_.size(); ++t) {
-      const int64_t place = (next_ + static_cast<int64_t>(t) * 7) % (region / piece) * piece;
-      threads.emplace_back([&read, from = memory_[t] + place] {
-        float sum = 0;
-        read(from, piece, sum);
-        volatile float kept = sum;
-        static_cast<void>(kept);
-      });
-    }
-    for (std::thread& one : threads) one.join();
-    ++next_;
+    at::parallel_for(0, threads_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t thread = begin; thread < end; ++thread) bytes += read(from + thread * piece, piece);
+    });
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-    return static_cast<double>(piece) * static_cast<double>(memory_.size()) / taken.count();
+    return static_cast<double>(bytes) / taken.count();
   }
 
  private:
-  std::vector<uint8_t*> memory_;
-  int64_t next_ = 0;
+  at::Tensor next() {
+    place_ = (place_ + 1) % pieces_of_thread;
+    return memory_.narrow(0, place_ * turn_, turn_);
+  }
+
+  const int64_t threads_ = at::get_num_threads(), turn_ = threads_ * piece;
+  at::Tensor memory_;
+  int64_t place_ = 0;
 };
 
 double quantile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
   return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))];
+}
+
+void print(const std::string& name, const std::vector<double>& speeds, const std::vector<double>& shares) {
+  std::printf("%-44s %6.1f %18.2f   %.2f to %.2f\n", name.c_str(), quantile(speeds, 0.5), quantile(shares, 0.5),
+              quantile(shares, 0.25), quantile(shares, 0.75));
 }
 
 }  // namespace
@@ -192,27 +190,24 @@ int main(int count, char** arguments) {
   using namespace xinslm;
   const int rounds = count > 1 ? std::atoi(arguments[1]) : 40;
   const std::string wanted = count > 2 ? arguments[2] : "";
-  if (rounds < 1) {
-    std::fprintf(stderr, "bench_reading: '%s' rounds, expected a number above 0\n", arguments[1]);
-    return 2;
-  }
-  Bench bench(std::max(1u, std::thread::hardware_concurrency()));
   std::vector<Subject> all = subjects();
   std::erase_if(all, [&](const Subject& one) { return one.name.find(wanted) == std::string::npos; });
+  if (rounds < 1 || all.empty()) {
+    std::fprintf(stderr, "bench_reading: expected a number of rounds above 0 and part of a kernel's name, mxfp4 say\n");
+    return 2;
+  }
+  Memory memory;
   std::vector<std::vector<double>> speeds(all.size()), shares(all.size());
   for (int round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < all.size(); ++i) {
       set_active_isa(all[i].isa);
-      const double before = bench.measure(read_plainly), speed = bench.measure(all[i].read);
-      const double after = bench.measure(read_plainly);
+      const double before = memory.read_plainly(), speed = memory.measure(all[i].read);
+      const double after = memory.read_plainly();
       speeds[i].push_back(speed / 1e9);
       shares[i].push_back(2 * speed / (before + after));
     }
   }
-  std::printf("%-44s %6s %18s %s\n", "median of rounds", "GB/s", "of plain reading", "  quartiles");
-  for (size_t i = 0; i < all.size(); ++i) {
-    std::printf("%-44s %6.1f %18.2f   %.2f to %.2f\n", all[i].name.c_str(), quantile(speeds[i], 0.5),
-                quantile(shares[i], 0.5), quantile(shares[i], 0.25), quantile(shares[i], 0.75));
-  }
+  std::printf("%-44s %6s %18s   quartiles\n", "median of rounds", "GB/s", "of plain reading");
+  for (size_t i = 0; i < all.size(); ++i) print(all[i].name, speeds[i], shares[i]);
   return 0;
 }

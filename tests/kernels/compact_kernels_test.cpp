@@ -54,7 +54,7 @@ void check_compact_kernels(Checks& checks) {
   for (const int64_t rows : {1, 3}) {
     for (const int64_t blocks : {1, 2, 7, 33}) check(rows, blocks, random, checks);
   }
-  check(101, 5, random, checks);  // enough to be read from two places at once
+  check(101, 5, random, checks);  // many
 }
 
 }  // namespace xinslm::test

@@ -7,7 +7,6 @@ namespace {
 
 constexpr int block = 64, codes_of_block = 32, block_bytes = block + codes_of_block;
 constexpr int vector_bytes = 4 * lanes;
-constexpr int64_t ahead_bytes = 8192;
 
 /// Codes of `vector_bytes` places from `first` on, each the lower half of a byte.
 XINSLM_INLINE ByteVec codes_at(const uint8_t* codes, [[maybe_unused]] int first) {
@@ -40,7 +39,7 @@ void times_vector(const uint8_t* values, const uint8_t* table, int64_t blocks, i
   for (int64_t row = 0; row < rows; ++row) {
     Vec sums[4] = {};
     for (int64_t b = 0; b < blocks; ++b, values += block_bytes) {
-      for (int line = 0; line < block_bytes; line += 64) ask_ahead(values + line, ahead_bytes);
+      for (int line = 0; line < block_bytes; line += 64) ask_ahead(values + line);
       XINSLM_UNROLL
       for (int first = 0; first < block; first += vector_bytes) {
         WordVec words[4];

@@ -125,9 +125,6 @@ void multiply_stretch(const uint8_t* values, const Scales& scales, int64_t count
 }
 
 #ifdef __AVX512VNNI__
-/// How far ahead memory is asked for: with many rows there is much to compute, unlike with one.
-constexpr int64_t ahead_bytes = 8192;
-
 /// Largest difference of exponents for which shifted weights still are bytes.
 constexpr int most_shift = 3;
 
@@ -154,7 +151,7 @@ XINSLM_INLINE bool multiply_shifted_stretch(const uint8_t* values, const uint8_t
     XINSLM_UNROLL
     for (int v = 0; v < 4; ++v) {
       const uint8_t* from = values + b * Mxfp4Weights::block_bytes + v * vector_bytes;
-      ask_ahead(from, ahead_bytes);
+      ask_ahead(from);  // many rows are much to compute
       const ByteVec pairs = load_bytes(from);
       const ByteVec low = shifted(fp4_of_low_nibbles(pairs)), high = shifted(fp4_of_high_nibbles(pairs));
       XINSLM_UNROLL_16

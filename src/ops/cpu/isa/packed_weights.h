@@ -60,20 +60,19 @@ struct WholeScales {
   XINSLM_INLINE void advance(int64_t blocks) { from += blocks * group_rows; }
 };
 
-/// MXFP4's in halves of bytes. They are read here and there among the weights: made whole beforehand, which reads them
-/// all at once, they held products up by a tenth.
+/// MXFP4's in halves of bytes, read here and there among the weights. Made whole beforehand, which reads them in one
+/// burst, they hold a token's products up (docs/performance.md).
 struct HalfScales {
   const uint8_t* from;
-  int32_t least;
 #ifdef __AVX512F__
   Vec table;  // of all halves
+  XINSLM_INLINE HalfScales(const uint8_t* halves, uint8_t least)
+      : from(halves), table(Mxfp4Weights::scale_of(lane_numbers() + int32_t{least})) {}
+#else
+  int32_t least;
+  XINSLM_INLINE HalfScales(const uint8_t* halves, uint8_t least) : from(halves), least(least) {}
 #endif
 
-  XINSLM_INLINE HalfScales(const uint8_t* halves, uint8_t least) : from(halves), least(least) {
-#ifdef __AVX512F__
-    table = Mxfp4Weights::scale_of(lane_numbers() + this->least);
-#endif
-  }
   XINSLM_INLINE Vec of(int64_t block, int first) const {
     const IntVec both = widened(from + block / 2 * group_rows + first), half = block % 2 == 0 ? both : both >> 4;
 #ifdef __AVX512F__

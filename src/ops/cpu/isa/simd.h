@@ -117,7 +117,7 @@ XINSLM_INLINE HalfVec halves_of(WordVec words) {
 /// Asks the second cache for the line `bytes` behind `from`, of memory that is read once and in order: with much to
 /// compute the processor sees too late by itself what comes next. With little to compute, and into the first cache, asking
 /// makes reading slower instead (docs/performance.md).
-XINSLM_INLINE void ask_ahead(const void* from, int64_t bytes) {
+XINSLM_INLINE void ask_ahead(const void* from, int64_t bytes = 8192) {
   __builtin_prefetch(static_cast<const char*>(from) + bytes, 0, 2);
 }
 
