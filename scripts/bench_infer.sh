@@ -35,6 +35,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ -n "$model" ] || { usage >&2; exit 2; }
+case $depth in *[!0-9]*)
+  echo "bench_infer.sh: -d takes one number; xinslm bench speed -d 0,4000 compares several" >&2; exit 2 ;;
+esac
 [ -x "$xinslm" ] || { echo "bench_infer.sh: no program at $xinslm; build it, or name it with --xinslm" >&2; exit 2; }
 threads=${threads:-$(getconf _NPROCESSORS_ONLN)}
 

@@ -29,6 +29,7 @@ constexpr const char* examples =
     "  xinslm bench hellaswag --limit 500\n"
     "  xinslm bench perplexity --data data/wikitext-2/test.txt --line-end \" <eos> \" --json -\n"
     "  xinslm bench speed --model runs/quickstart/model -p 512 -n 128 -r 5\n"
+    "  xinslm bench speed --model runs/quickstart/model -p 0 -n 64 -d 0,1000\n"
     "  xinslm bench all --json scores.json\n"
     "Scores follow EleutherAI's lm-evaluation-harness; scripts/get_data.sh NAME fetches the data.";
 
@@ -200,9 +201,9 @@ class Bench {
   }
 
   void run_speed() {
-    SpeedOptions how{options_.prompt,        options_.generate, options_.depth, options_.repetitions, 0,
+    SpeedOptions how{options_.prompt,        options_.generate, options_.depths, options_.repetitions, 0,
                      kv_type(options_.model)};
-    ByEffort<SpeedResult> results;
+    ByEffort<std::vector<SpeedResult>> results;
     for (const Effort& effort : efforts()) {
       how.num_experts_per_tok = effort.experts;
       results.emplace_back(effort, with_progress("speed, " + effort.name, [&](const ShowProgress& progress) {
@@ -337,8 +338,11 @@ void add_bench(CLI::App& program) {
       ->type_name("N")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("-d,--depth", options->depth, "speed: tokens in the KV cache before the timing starts")
-      ->type_name("N")
+  command
+      ->add_option("-d,--depth", options->depths,
+                   "speed: tokens in the KV cache before the timing starts; several, 0,4000 say, take turns")
+      ->type_name("N,...")
+      ->delimiter(',')
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("-r,--repetitions", options->repetitions, "speed: repetitions")

@@ -1,6 +1,30 @@
 #include "xinslm/cli/bench_json.h"
 
 namespace xinslm::cli {
+namespace {
+
+Json speed_at_depth_json(const SpeedOptions& options, const SpeedResult& result) {
+  const auto one = [](int64_t tokens, const Estimate& speed) {
+    return Json{{"tokens", tokens},
+                {"tokens_per_second", speed.value},
+                {"deviation", speed.deviation},
+                {"repetitions", speed.count}};
+  };
+  Json json = Json::object();
+  if (result.prompt.count > 0) json["prompt"] = one(options.prompt_tokens, result.prompt);
+  if (result.depth > 0) json["depth"] = result.depth;
+  if (result.generate.count > 0) {
+    json["generate"] = one(options.generate_tokens, result.generate);
+    json["generate"]["bytes_per_token"] = result.bytes_per_token;
+  }
+  if (result.read_bandwidth > 0) {
+    json["read_bandwidth"] = result.read_bandwidth;
+    json["bus_share"] = result.bus_share();
+  }
+  return json;
+}
+
+}  // namespace
 
 Json task_json(const TaskResult& result) {
   Json json = {{"task", result.task}, {"protocol", result.protocol}};
@@ -38,25 +62,14 @@ Json divergence_json(const DivergenceResult& result) {
           {"context", result.context}};
 }
 
-Json speed_json(const SpeedOptions& options, const SpeedResult& result) {
-  const auto one = [](int64_t tokens, const Estimate& speed) {
-    return Json{{"tokens", tokens},
-                {"tokens_per_second", speed.value},
-                {"deviation", speed.deviation},
-                {"repetitions", speed.count}};
-  };
-  Json json = Json::object();
-  if (result.prompt.count > 0) json["prompt"] = one(options.prompt_tokens, result.prompt);
-  if (options.depth > 0) json["depth"] = options.depth;
-  if (result.generate.count > 0) {
-    json["generate"] = one(options.generate_tokens, result.generate);
-    json["generate"]["bytes_per_token"] = result.bytes_per_token;
+Json speed_json(const SpeedOptions& options, const std::vector<SpeedResult>& results) {
+  if (results.size() == 1) return speed_at_depth_json(options, results.front());
+  Json depths = Json::array();
+  for (const SpeedResult& result : results) {
+    depths.push_back(speed_at_depth_json(options, result));
+    depths.back()["depth"] = result.depth;
   }
-  if (result.read_bandwidth > 0) {
-    json["read_bandwidth"] = result.read_bandwidth;
-    json["bus_share"] = result.bus_share();
-  }
-  return json;
+  return {{"depths", depths}};
 }
 
 }  // namespace xinslm::cli

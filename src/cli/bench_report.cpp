@@ -54,21 +54,37 @@ std::string divergence_table(const DivergenceResult& result) {
                                   "; packed weights against the same weights in exact arithmetic, nats\n"));
 }
 
-std::string speed_table(const SpeedOptions& options, const ByEffort<SpeedResult>& results) {
-  Table table({"effort", "test", "tokens/s", "deviation"});
-  const auto add = [&](const Effort& effort, const std::string& test, const Estimate& speed) {
-    if (speed.count > 0) table.add({label(effort), test, fixed(speed.value, 1), "± " + fixed(speed.deviation, 1)});
+std::string speed_table(const SpeedOptions& options, const ByEffort<std::vector<SpeedResult>>& results) {
+  const bool compares = options.depths.size() > 1;
+  Table table(compares ? std::vector<std::string>{"effort", "test", "after", "tokens/s", "deviation", "difference"}
+                       : std::vector<std::string>{"effort", "test", "tokens/s", "deviation"});
+  const auto add = [&](const Effort& effort, const std::string& test, const std::vector<SpeedResult>& at_depths,
+                       Estimate SpeedResult::*member) {
+    const double first = (at_depths.front().*member).value;
+    for (const SpeedResult& result : at_depths) {
+      const Estimate& speed = result.*member;
+      if (speed.count == 0) continue;
+      std::vector<std::string> row = {label(effort), test, fixed(speed.value, 1), "± " + fixed(speed.deviation, 1)};
+      if (compares) {
+        row.insert(row.begin() + 2, grouped(result.depth));
+        const bool is_first = &result == &at_depths.front();
+        row.push_back(is_first ? "" : cat(fixed(100 * (speed.value / first - 1), 1), " %"));
+      }
+      table.add(row);
+    }
   };
-  for (const auto& [effort, result] : results) {
-    add(effort, cat("prompt ", options.prompt_tokens), result.prompt);
-    add(effort, cat("generate ", options.generate_tokens), result.generate);
+  for (const auto& [effort, at_depths] : results) {
+    add(effort, cat("prompt ", options.prompt_tokens), at_depths, &SpeedResult::prompt);
+    add(effort, cat("generate ", options.generate_tokens), at_depths, &SpeedResult::generate);
   }
   std::string notes = cat("mean of ", options.repetitions, " repetitions");
-  if (options.depth > 0) notes += cat(" after ", grouped(options.depth), " tokens");
-  const SpeedResult& one = main_result(results);
+  if (compares) notes += ", depths in turns";
+  const SpeedResult& one = main_result(results).front();
+  if (one.depth > 0) notes += cat(compares ? "; after " : " after ", grouped(one.depth), " tokens");
   if (one.read_bandwidth > 0) {
-    notes += cat("; a token reads ", fixed(one.bytes_per_token / 1e6, 1), " MB: ", fixed(100 * one.bus_share(), 0),
-                 " % of the ", fixed(one.read_bandwidth / 1e9, 1), " GB/s that the memory gives");
+    notes += cat(compares && one.depth > 0 ? " a token reads " : "; a token reads ", fixed(one.bytes_per_token / 1e6, 1),
+                 " MB: ", fixed(100 * one.bus_share(), 0), " % of the ", fixed(one.read_bandwidth / 1e9, 1),
+                 " GB/s that the memory gives");
   }
   return table.text() + faint(notes + "\n");
 }

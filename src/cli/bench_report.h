@@ -31,6 +31,6 @@ const Result& main_result(const ByEffort<Result>& results) {
 std::string task_table(const TaskResult& result);
 std::string perplexity_table(const ByEffort<PerplexityResult>& results);
 std::string divergence_table(const DivergenceResult& result);
-std::string speed_table(const SpeedOptions& options, const ByEffort<SpeedResult>& results);
+std::string speed_table(const SpeedOptions& options, const ByEffort<std::vector<SpeedResult>>& results);
 
 }  // namespace xinslm::cli

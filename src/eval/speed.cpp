@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -30,8 +31,11 @@ void check(const Transformer& model, const SpeedOptions& options) {
   };
   within("prompt length", options.prompt_tokens);
   within("generation length", options.generate_tokens);
-  within("depth", options.depth);
-  within("depth and length together", options.depth + std::max(options.prompt_tokens, options.generate_tokens));
+  if (options.depths.empty()) usage_error("no depth to time at");
+  for (const int64_t depth : options.depths) {
+    within("depth", depth);
+    within("depth and length together", depth + std::max(options.prompt_tokens, options.generate_tokens));
+  }
   if (options.prompt_tokens + options.generate_tokens == 0) usage_error("nothing to time: both lengths are 0");
   if (options.repetitions < 1) usage_error("repetitions is ", options.repetitions, "; it must be at least 1");
 }
@@ -71,10 +75,10 @@ std::vector<at::Tensor> large_weights(const Transformer& model) {
 
 class SpeedTest {
  public:
-  SpeedTest(const Transformer& model, const SpeedOptions& options)
+  SpeedTest(const Transformer& model, const SpeedOptions& options, int64_t depth)
       : model_(model),
         cache_(model.config(), 1, model.device(), options.kv_type.value_or(model.type())),
-        depth_(options.depth) {
+        depth_(depth) {
     forward_.kv_cache = &cache_;
     forward_.num_experts_per_tok = options.num_experts_per_tok;
     forward_.last_tokens = 1;
@@ -142,36 +146,43 @@ class SpeedTest {
 
 }  // namespace
 
-SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress) {
+std::vector<SpeedResult> measure_speed(const Transformer& model, const SpeedOptions& options,
+                                       const ShowProgress& progress) {
   const at::NoGradGuard no_gradients;
   check(model, options);
   settle(model);
-  SpeedTest test(model, options);
-  std::vector<double> prompt, generate;
-  SpeedResult result;
-  if (options.generate_tokens > 0) {
-    const int64_t middle = options.depth + options.generate_tokens / 2;
-    result.bytes_per_token = static_cast<double>(bytes_read_per_token(
-        model, options.num_experts_per_tok, middle, options.kv_type.value_or(model.type())));
-  }
+  const size_t depths = options.depths.size();
+  std::deque<SpeedTest> tests;
+  for (const int64_t depth : options.depths) tests.emplace_back(model, options, depth);
   const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
+  const auto runs = static_cast<double>(parts * options.repetitions) * static_cast<double>(depths);
   int64_t done = 0;
-  const auto measure = [&](int64_t length, std::vector<double>& speeds, auto run) {
-    if (length == 0) return;
-    run(length);
+  const auto measure = [&](double (SpeedTest::*run)(int64_t), int64_t length) {
+    std::vector<std::vector<double>> speeds(depths);
+    if (length == 0) return speeds;
+    for (SpeedTest& test : tests) (test.*run)(length);
     for (int64_t i = 0; i < options.repetitions; ++i) {
-      speeds.push_back(run(length));
-      if (progress) progress(static_cast<double>(++done) / static_cast<double>(parts * options.repetitions));
+      for (size_t d = 0; d < depths; ++d) {
+        speeds[d].push_back((tests[d].*run)(length));
+        if (progress) progress(static_cast<double>(++done) / runs);
+      }
     }
+    return speeds;
   };
-  measure(options.prompt_tokens, prompt, [&](int64_t length) { return test.prompt(length); });
-  measure(options.generate_tokens, generate, [&](int64_t length) { return test.generate(length); });
-  if (options.generate_tokens > 0 && model.device().is_cpu()) {
-    result.read_bandwidth = measure_read_bandwidth(large_weights(model));
+  const auto prompt = measure(&SpeedTest::prompt, options.prompt_tokens);
+  const auto generate = measure(&SpeedTest::generate, options.generate_tokens);
+  const bool reads = options.generate_tokens > 0;
+  const double bandwidth = reads && model.device().is_cpu() ? measure_read_bandwidth(large_weights(model)) : 0;
+
+  std::vector<SpeedResult> results;
+  for (size_t d = 0; d < depths; ++d) {
+    const int64_t depth = options.depths[d], middle = depth + options.generate_tokens / 2;
+    const int64_t bytes = reads ? bytes_read_per_token(model, options.num_experts_per_tok, middle,
+                                                       options.kv_type.value_or(model.type()))
+                                : 0;
+    results.push_back({depth, estimate(prompt[d]), estimate(generate[d]), static_cast<double>(bytes), bandwidth});
   }
-  result.prompt = estimate(prompt);
-  result.generate = estimate(generate);
-  return result;
+  return results;
 }
 
 double SpeedResult::bus_share() const {

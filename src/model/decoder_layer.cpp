@@ -130,6 +130,7 @@ DecodeScratch::Own::Own(const ModelConfig& config)
       mixed(config.num_attention_heads * config.head_dim),
       act(dense_width(config)),
       query(static_cast<size_t>(config.num_attention_heads / config.num_key_value_heads * config.head_dim)),
+      scores(static_cast<size_t>(config.num_attention_heads / config.num_key_value_heads * attend_tokens)),
       router_logits(padded(config.num_experts)) {}
 
 DecodeScratch::DecodeScratch(const ModelConfig& config, int threads) {
@@ -269,7 +270,6 @@ void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& ow
   std::copy_n(scratch.query.data() + head * group * width, group * width, own.query.data());
   for (int64_t i = 0; i < group; ++i) turn_head(config_, scratch, weights_.query_norm, own.query.data() + i * width);
   for (float& x : own.query) x *= scale;
-  own.scores.resize(std::max(own.scores.size(), static_cast<size_t>(group * (end - begin))));
   const int64_t row = head * place.keys.size(2) + place.first + begin, first_head = stretch * heads + head * group;
   AttendProblem problem{};
   problem.query = own.query.data();

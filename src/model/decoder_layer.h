@@ -46,7 +46,7 @@ struct DecodeScratch {
     DecodeInput mixed;                 // [Q * D]
     DecodeInput act;                   // of a dense layer
     std::vector<float> query;          // [Q / K, D] of one key-value head
-    std::vector<float> scores;         // [Q / K, tokens]
+    std::vector<float> scores;         // [Q / K, attend_tokens]
     std::vector<float> gate_up, added;  // [k, 2I] and [H]: this member's share of what float experts give
     std::vector<float> router_logits;  // [E]
     std::vector<int64_t> chosen;       // [k]

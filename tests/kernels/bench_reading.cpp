@@ -95,7 +95,7 @@ int64_t read_cache(StoredElement element, const uint8_t* memory, int64_t bytes) 
   const int64_t numbers = tokens * width * (element == stored_int8 ? 1 : 2);
   const int64_t scales = element == stored_int8 ? tokens * width / quant_block * 4 : 0;
   const std::vector<float> query(group * width, 0.01f);
-  std::vector<float> scores(group * tokens), mixed(group * width);
+  std::vector<float> scores(group * attend_tokens), mixed(group * width);
   float largest[group], total[group];
   AttendProblem problem{};
   problem.query = query.data();

@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include "xinslm/core/json.h"
 #include "xinslm/eval/divergence.h"
@@ -18,7 +19,7 @@ Json perplexity_json(const PerplexityResult& result);
 /// mean, largest, agreement, tokens, context.
 Json divergence_json(const DivergenceResult& result);
 
-/// Mean, deviation and count of each speed.
-Json speed_json(const SpeedOptions& options, const SpeedResult& result);
+/// Mean, deviation and count of each speed; of several depths a list of these, "depths".
+Json speed_json(const SpeedOptions& options, const std::vector<SpeedResult>& results);
 
 }  // namespace xinslm::cli

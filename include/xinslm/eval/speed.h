@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "xinslm/eval/scorer.h"
 #include "xinslm/eval/statistics.h"
@@ -11,13 +12,14 @@ namespace xinslm {
 struct SpeedOptions {
   int64_t prompt_tokens = 512;
   int64_t generate_tokens = 128;
-  int64_t depth = 0;  ///< tokens that are in the KV cache before the timing starts
+  std::vector<int64_t> depths = {0};  ///< tokens that are in the KV cache before the timing starts; at least one number
   int64_t repetitions = 5;
   int64_t num_experts_per_tok = 0;        ///< 0 = configured
   std::optional<at::ScalarType> kv_type;  ///< what keys and values are kept in; without it the model's type
 };
 
 struct SpeedResult {
+  int64_t depth = 0;
   Estimate prompt;    ///< tokens a second over the repetitions, of a prompt computed at once; count 0 = not asked for
   Estimate generate;  ///< tokens a second, one after the other, the choice of the token included
   double bytes_per_token = 0;  ///< weights, and keys and values in the middle of the run, that generation reads
@@ -27,9 +29,12 @@ struct SpeedResult {
   double bus_share() const;
 };
 
-/// Times the model on random tokens after one run to warm up, each repetition from a cache of `depth` tokens; what
-/// llama-bench's pp and tg tests measure.
+/// Times the model on random tokens after one run to warm up, each repetition from a cache of so many tokens; what
+/// llama-bench's pp and tg tests measure. Depths take turns at every repetition, so that they compare where a machine's
+/// speed changes with time.
+/// @return a result for each depth, in their order
 /// @throws Error(usage) for lengths the model does not have
-SpeedResult measure_speed(const Transformer& model, const SpeedOptions& options, const ShowProgress& progress = {});
+std::vector<SpeedResult> measure_speed(const Transformer& model, const SpeedOptions& options,
+                                       const ShowProgress& progress = {});
 
 }  // namespace xinslm

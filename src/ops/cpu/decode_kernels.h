@@ -3,6 +3,9 @@
 
 namespace xinslm {
 
+/// Tokens whose scores exist at a time.
+constexpr int64_t attend_tokens = 512;
+
 /// One key-value head and the query heads that read it, for one new token and a stretch of the tokens before it.
 /// Softmax sums of several stretches are put together with join_stretches().
 struct AttendProblem {
@@ -12,7 +15,7 @@ struct AttendProblem {
   const float* key_scales;    // [tokens, D / 32] for int8
   const float* value_scales;  // the same
   int64_t tokens, group, head_dim;
-  float* scores;   // scratch [group, tokens]
+  float* scores;   // scratch [group, attend_tokens]
   float* largest;  // [group] largest score, -inf without tokens
   float* total;    // [group] sum of exp(score - largest)
   float* mixed;    // [group, D] sum of exp(score - largest) * value

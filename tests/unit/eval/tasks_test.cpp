@@ -90,13 +90,22 @@ TEST_F(TasksTest, PerplexityOfNothingIsAnError) {
 }
 
 TEST_F(TasksTest, SpeedGivesOneFigureARepetition) {
-  const SpeedResult result = measure_speed(model, {8, 4, 2, 3, 0, {}});
+  const SpeedResult result = measure_speed(model, {8, 4, {2}, 3, 0, {}}).front();
   EXPECT_EQ(result.prompt.count, 3);
   EXPECT_GT(result.prompt.value, 0);
   EXPECT_GT(result.generate.value, 0);
-  EXPECT_EQ(measure_speed(model, {0, 2, 0, 1, 0, {}}).prompt.count, 0);
-  EXPECT_THROW(measure_speed(model, {1000, 4, 0, 3, 0, {}}), Error);
-  EXPECT_THROW(measure_speed(model, {0, 0, 0, 3, 0, {}}), Error);
+  EXPECT_EQ(measure_speed(model, {0, 2, {0}, 1, 0, {}}).front().prompt.count, 0);
+  EXPECT_THROW(measure_speed(model, {1000, 4, {0}, 3, 0, {}}), Error);
+  EXPECT_THROW(measure_speed(model, {0, 0, {0}, 3, 0, {}}), Error);
+  EXPECT_THROW(measure_speed(model, {8, 4, {}, 3, 0, {}}), Error);
+}
+
+TEST_F(TasksTest, SpeedIsGivenForEveryDepth) {
+  const std::vector<SpeedResult> results = measure_speed(model, {0, 2, {0, 5}, 3, 0, {}});
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[1].depth, 5);
+  EXPECT_EQ(results[1].generate.count, 3);
+  EXPECT_GT(results[1].bytes_per_token, results[0].bytes_per_token);
 }
 
 }  // namespace

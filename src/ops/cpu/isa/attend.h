@@ -33,15 +33,39 @@ struct Rows<int8_t> {
   }
 };
 
+/// Tokens whose scores are summed at a time.
+constexpr int tokens_together = 4;
+
+/// Where keys or values lie.
+struct Stored {
+  const char *rows, *scales;  // or null
+};
+
+/// Asks for what will be read some kilobytes later: rows of those being read, then the first of those that follow.
+struct Ahead {
+  Stored now, next;
+  int64_t row_bytes, scale_bytes;  // of a token
+  int64_t tokens, distance;
+
+  /// To be called before tokens `token` to token + 3 are read.
+  XINSLM_INLINE void ask(int64_t token) const {
+    constexpr int64_t line = 64;
+    const bool is_here = token + distance < tokens;
+    const Stored& from = is_here ? now : next;
+    const int64_t there = token + distance - (is_here ? 0 : tokens);
+    if (!from.rows) return;
+    for (int64_t i = 0; i < tokens_together * row_bytes; i += line) ask_ahead(from.rows + there * row_bytes + i, 0);
+    if (from.scales) ask_ahead(from.scales + there * scale_bytes, 0);
+  }
+};
+
 /// Query heads that are served at a time, so that a key or value is widened once for all of them: their sums fill the
 /// registers.
 constexpr int widened_heads_together = lanes == 8 ? 3 : 4;
-/// Tokens whose scores are summed at a time.
-constexpr int tokens_together = 4;
 /// Vectors of D that mix() keeps sums of.
 constexpr int vectors_together = 4;
-/// Tokens whose keys or values stay in the first cache while heads and parts of D take turns.
-constexpr int64_t tokens_cached = 128;
+
+// All problems up to attend_with() have at most attend_tokens tokens.
 
 /// scores[t] = query * keys[t], of `heads` query heads and `tokens` tokens.
 template <int heads, int tokens, class T>
@@ -72,25 +96,18 @@ void score(const AttendProblem& p, int64_t first_head, int64_t first_token) {
   }
 }
 
-/// scores become exp(score - largest).
-inline void exponentiate(const AttendProblem& p, int64_t head) {
-  float* scores = p.scores + head * p.tokens;
-  Vec most = all(-infinity);
-  int64_t token = 0;
-  for (; token + lanes <= p.tokens; token += lanes) most = larger_of(most, load(scores + token));
-  float largest = maximum(most);
-  for (; token < p.tokens; ++token) largest = larger(largest, scores[token]);
+/// A head's scores become exp(score - largest).
+/// @return their sum
+inline float exponentiate(float* scores, int64_t tokens, float largest) {
   Vec total = {};
-  for_vectors(p.tokens, [&](int64_t i, auto access) { access(scores + i, exponential(access(scores + i) - largest)); });
-  for_vectors(p.tokens, [&](int64_t i, auto access) { total += access(scores + i); });
-  p.largest[head] = largest;
-  p.total[head] = sum(total);
+  for_vectors(tokens, [&](int64_t i, auto access) { access(scores + i, exponential(access(scores + i) - largest)); });
+  for_vectors(tokens, [&](int64_t i, auto access) { total += access(scores + i); });
+  return sum(total);
 }
 
-/// mixed += sum of scores[t] * values[t] over tokens [begin, end), for some vectors of D from `first` on; a single
-/// one may be partial.
+/// mixed += sum of scores[t] * values[t], for some vectors of D from `first` on; a single one may be partial.
 template <int heads, int vectors, class T, class Access>
-void mix(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end, int64_t first, Access access) {
+void mix(const AttendProblem& p, int64_t first_head, int64_t first, Access access, const Ahead& ahead) {
   const Rows<T> values(p.values, p.value_scales, p.head_dim);
   const float* scores = p.scores + first_head * p.tokens;
   float* mixed = p.mixed + first_head * p.head_dim + first;
@@ -100,7 +117,8 @@ void mix(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end,
     XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) sums[h][v] = access(mixed + h * p.head_dim + v * lanes);
   }
-  for (int64_t token = begin; token < end; ++token) {
+  for (int64_t token = 0; token < p.tokens; ++token) {
+    if (token % tokens_together == 0) ahead.ask(token);
     XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) {
       const Vec value = values.at(token, first + v * lanes, access);
@@ -115,17 +133,19 @@ void mix(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end,
   }
 }
 
-/// What is done with tokens [begin, end) for a number of heads known when it is compiled.
+// What is done for a number of heads known when it is compiled.
+
 template <class T>
 struct ScoreTokens {
   static constexpr int heads_together = widened_heads_together;
   template <int heads>
-  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
-    int64_t token = begin;
-    for (; token + tokens_together <= end; token += tokens_together) {
+  static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
+    int64_t token = 0;
+    for (; token + tokens_together <= p.tokens; token += tokens_together) {
+      ahead.ask(token);
       score<heads, tokens_together, T>(p, first_head, token);
     }
-    for (; token < end; ++token) score<heads, 1, T>(p, first_head, token);
+    for (; token < p.tokens; ++token) score<heads, 1, T>(p, first_head, token);
   }
 };
 
@@ -133,45 +153,87 @@ template <class T>
 struct MixTokens {
   static constexpr int heads_together = widened_heads_together;
   template <int heads>
-  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
+  static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
     constexpr int64_t width = vectors_together * lanes;
     int64_t i = 0;
+    const auto ahead_of = [&](int64_t i) { return i == 0 ? ahead : Ahead{}; };
     for (; i + width <= p.head_dim; i += width) {
-      mix<heads, vectors_together, T>(p, first_head, begin, end, i, WholeVector{});
+      mix<heads, vectors_together, T>(p, first_head, i, WholeVector{}, ahead_of(i));
     }
-    for (; i + lanes <= p.head_dim; i += lanes) mix<heads, 1, T>(p, first_head, begin, end, i, WholeVector{});
-    if (i < p.head_dim) mix<heads, 1, T>(p, first_head, begin, end, i, PartVector{p.head_dim - i});
+    for (; i + lanes <= p.head_dim; i += lanes) mix<heads, 1, T>(p, first_head, i, WholeVector{}, ahead_of(i));
+    if (i < p.head_dim) mix<heads, 1, T>(p, first_head, i, PartVector{p.head_dim - i}, ahead_of(i));
   }
 };
 
-/// Work for all heads of the group, with tokens in stretches that stay in the first cache.
+/// Work for all heads of the group; the first of them ask for what comes next.
 template <class Work>
-void for_heads_and_tokens(const AttendProblem& p) {
-  for (int64_t begin = 0; begin < p.tokens; begin += tokens_cached) {
-    const int64_t end = smaller(begin + tokens_cached, p.tokens);
-    int64_t head = 0;
-    for (; head + Work::heads_together <= p.group; head += Work::heads_together) {
-      Work::template run<Work::heads_together>(p, head, begin, end);
-    }
-    const int64_t left = p.group - head;
-    if (left == 3) Work::template run<3>(p, head, begin, end);
-    if (left == 2) Work::template run<2>(p, head, begin, end);
-    if (left == 1) Work::template run<1>(p, head, begin, end);
+void for_heads(const AttendProblem& p, const Ahead& ahead) {
+  int64_t head = 0;
+  const auto ahead_of = [&](int64_t head) { return head == 0 ? ahead : Ahead{}; };
+  for (; head + Work::heads_together <= p.group; head += Work::heads_together) {
+    Work::template run<Work::heads_together>(p, head, ahead_of(head));
   }
+  const int64_t left = p.group - head;
+  if (left == 3) Work::template run<3>(p, head, ahead_of(head));
+  if (left == 2) Work::template run<2>(p, head, ahead_of(head));
+  if (left == 1) Work::template run<1>(p, head, ahead_of(head));
 }
 
+/// The scores of some tokens become weights, and what was summed before becomes relative to the largest of all so far
+/// (Milakov & Gimelshein 2018).
+template <class Exponentiate>
+void weigh(const AttendProblem& p, int64_t head, const Exponentiate& exponentiate) {
+  float* scores = p.scores + head * p.tokens;
+  Vec most = all(p.largest[head]);
+  int64_t token = 0;
+  for (; token + lanes <= p.tokens; token += lanes) most = larger_of(most, load(scores + token));
+  float largest = maximum(most);
+  for (; token < p.tokens; ++token) largest = larger(largest, scores[token]);
+  const float before = p.largest[head], factor = before < largest ? __builtin_expf(before - largest) : 1;
+  p.largest[head] = largest;
+  p.total[head] = p.total[head] * factor + exponentiate(scores, p.tokens, largest);
+  if (factor == 1) return;
+  float* mixed = p.mixed + head * p.head_dim;
+  for_vectors(p.head_dim, [&](int64_t i, auto access) { access(mixed + i, access(mixed + i) * factor); });
+}
+
+/// Keys and values in turns, with a running softmax, so that scores take little room however many tokens there are.
+/// @param T             what keys and values are kept in
 /// @param exponentiate  makes weights of a head's scores, for Mix
-template <class Score, class Mix, class Exponentiate>
+template <class T, class Score, class Mix, class Exponentiate>
 void attend_with(const AttendProblem& p, const Exponentiate& exponentiate) {
-  for_heads_and_tokens<Score>(p);
-  for (int64_t head = 0; head < p.group; ++head) exponentiate(p, head);
+  constexpr int64_t bytes_ahead = 8192;
+  const int64_t row_bytes = p.head_dim * static_cast<int64_t>(sizeof(T));
+  const int64_t scale_bytes = p.key_scales ? p.head_dim / 32 * static_cast<int64_t>(sizeof(float)) : 0;
+  const int64_t distance = bytes_ahead / row_bytes / tokens_together * tokens_together;
+  const auto stored = [&](const void* rows, const float* scales, int64_t token) {
+    return Stored{static_cast<const char*>(rows) + token * row_bytes,
+                  scales ? reinterpret_cast<const char*>(scales) + token * scale_bytes : nullptr};
+  };
+  for (int64_t head = 0; head < p.group; ++head) {
+    p.largest[head] = -infinity;
+    p.total[head] = 0;
+  }
   for (int64_t i = 0; i < p.group * p.head_dim; ++i) p.mixed[i] = 0;
-  for_heads_and_tokens<Mix>(p);
+  for (int64_t begin = 0, end; begin < p.tokens; begin = end) {
+    end = smaller(begin + attend_tokens, p.tokens);
+    const Stored keys = stored(p.keys, p.key_scales, begin), values = stored(p.values, p.value_scales, begin);
+    const Stored next_keys = end < p.tokens ? stored(p.keys, p.key_scales, end) : Stored{};
+    AttendProblem part = p;
+    part.tokens = end - begin;
+    part.keys = keys.rows;
+    part.values = values.rows;
+    part.key_scales = reinterpret_cast<const float*>(keys.scales);
+    part.value_scales = reinterpret_cast<const float*>(values.scales);
+    for_heads<Score>(part, {keys, values, row_bytes, scale_bytes, part.tokens, distance});
+    for (int64_t head = 0; head < p.group; ++head) weigh(part, head, exponentiate);
+    for_heads<Mix>(part, {values, next_keys, row_bytes, scale_bytes, part.tokens, distance});
+  }
 }
 
 template <class T>
 void attend(const AttendProblem& p) {
-  attend_with<ScoreTokens<T>, MixTokens<T>>(p, exponentiate);
+  attend_with<T, ScoreTokens<T>, MixTokens<T>>(p, exponentiate);
 }
 
 }  // namespace xinslm::XINSLM_ISA

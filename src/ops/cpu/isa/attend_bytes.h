@@ -1,6 +1,6 @@
 #pragma once
 // Attention of one token to keys and values in bytes with a scale for each block of 32. Queries are rounded to 8 bits a
-// block, weights times the values' scales to 16 bits a stretch of tokens.
+// block, weights times the values' scales to 16 bits.
 #include "ops/cpu/isa/attend_dot.h"
 
 #ifdef XINSLM_ATTEND_DOT
@@ -65,17 +65,18 @@ struct ByteScores {
   }
 
   template <bool whole>
-  void run(int64_t token, int64_t rows) const {
+  void run(int64_t token, int64_t rows, const Ahead& ahead) const {
     const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * p.head_dim, p.head_dim, rows};
     Vec scores[heads] = {};
     for (int64_t chunk = 0; chunk * byte_chunk < p.head_dim; ++chunk) {
       IntVec sums[heads][4];  // of tokens 4 * g to 4 * g + 3, in each quarter
       XINSLM_UNROLL
       for (int g = 0; g < 4; ++g) {
+        if (chunk == 0) ahead.ask(token + 4 * g);
         __m512i words[4], key[4];
         XINSLM_UNROLL
         for (int t = 0; t < 4; ++t) {
-          words[t] = _mm512_xor_si512(load_ahead(keys(4 * g + t) + chunk * 64), _mm512_set1_epi8(-128));
+          words[t] = _mm512_xor_si512(load_words(keys(4 * g + t) + chunk * 64), _mm512_set1_epi8(-128));
         }
         interleave_words(words, key);
         XINSLM_UNROLL
@@ -119,33 +120,72 @@ struct ByteScores {
   }
 };
 
-/// Weights of a stretch's tokens times their values' scales in 16 bits, upper and lower bytes apart; zero beyond.
+/// Scales of a block of some tokens' values, in parts of 65535th of the largest; zero beyond the last token.
+struct StepScales {
+  float steps[attend_tokens];
+  float largest;
+
+  void set(const float* scales, int64_t tokens) {
+    Vec most = {};
+    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(load(scales + i), most);
+    largest = maximum(most);
+    const float inverse = largest > 0 ? 65535 / largest : 0;
+    int64_t i = 0;
+    for (; i < tokens; i += lanes) store(steps + i, load(scales + i) * inverse);
+    for (; i % (4 * lanes) != 0; i += lanes) store(steps + i, Vec{});
+  }
+};
+
+/// Where the lower bytes of 64 numbers lie in ByteWeights::store_bytes().
+struct BytePlaces {
+  uint8_t of_lower[64] = {};
+  constexpr BytePlaces() {
+    for (int i = 0; i < 64; ++i) of_lower[i] = static_cast<uint8_t>(i / 32 * 64 + i % 16 * 4 + i % 32 / 16 * 2);
+  }
+};
+inline constexpr BytePlaces byte_places;
+
+/// Weights of tokens times their values' scales in 16 bits, upper and lower bytes apart, for two blocks; zero beyond.
 struct ByteWeights {
-  uint8_t upper[tokens_cached], lower[tokens_cached];
-  float step;
+  static constexpr int64_t together = 4 * lanes;
+  uint8_t upper[2][attend_tokens], lower[2][attend_tokens];
+  float step[2];  // what 1 is worth
 
   /// @param weights  [tokens] at least 0
-  /// @param scales   [tokens_cached]
-  void set(const float* weights, const float* scales, int64_t tokens) {
-    const auto product = [&](int64_t i) __attribute__((always_inline)) {
-      return bits_as<Vec>(_mm512_maskz_loadu_ps(first_lanes(tokens - i), weights + i)) * load(scales + i);
-    };
+  void set(const float* weights, const StepScales (&scales)[2], int64_t tokens) {
     Vec most = {};
-    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(product(i), most);
+    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(part(weights, i, tokens), most);
     const float largest = maximum(most);
-    const float inverse = largest > 0 ? 65535 / largest : 0;
-    step = largest / 65535;
-    for (int64_t i = 0; i < tokens; i += lanes) {
-      const auto numbers = bits_as<__m512>(product(i) * inverse);
-      const auto codes = bits_as<WordVec>(_mm512_maskz_cvtps_epi32(0xffff, numbers));
-      store_bytes(lower + i, codes);
-      store_bytes(upper + i, codes >> 8);
+    const float inverse = largest > 0 ? 1 / largest : 0;
+    for (int block = 0; block < 2; ++block) step[block] = largest * scales[block].largest / 65535;
+    for (int64_t i = 0; i < tokens; i += together) {
+      Vec shares[4];
+      XINSLM_UNROLL
+      for (int64_t v = 0; v < 4; ++v) shares[v] = part(weights, i + v * lanes, tokens) * inverse;
+      XINSLM_UNROLL
+      for (int block = 0; block < 2; ++block) {
+        WordVec codes[4];
+        XINSLM_UNROLL
+        for (int v = 0; v < 4; ++v) {
+          const Vec steps = shares[v] * load(scales[block].steps + i + v * lanes);
+          codes[v] = bits_as<WordVec>(_mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(steps)));
+        }
+        store_bytes(codes, lower[block] + i, upper[block] + i);
+      }
     }
   }
 
  private:
-  static XINSLM_INLINE void store_bytes(uint8_t* to, WordVec words) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_maskz_cvtepi32_epi8(0xffff, bits_as<__m512i>(words)));
+  static XINSLM_INLINE Vec part(const float* weights, int64_t i, int64_t tokens) {
+    return bits_as<Vec>(_mm512_maskz_loadu_ps(first_lanes(tokens - i), weights + i));
+  }
+  /// Of 64 numbers of 16 bits, the lower and the upper bytes.
+  static XINSLM_INLINE void store_bytes(const WordVec (&codes)[4], uint8_t* lower, uint8_t* upper) {
+    // Vectors 0 and 1 in the halves of one vector's words, 2 and 3 in those of another's.
+    const auto a = bits_as<__m512i>(codes[0] | codes[1] << 16), b = bits_as<__m512i>(codes[2] | codes[3] << 16);
+    const __m512i places = load_words(byte_places.of_lower);
+    _mm512_storeu_si512(lower, _mm512_permutex2var_epi8(a, places, b));
+    _mm512_storeu_si512(upper, _mm512_permutex2var_epi8(a, _mm512_add_epi8(places, _mm512_set1_epi8(1)), b));
   }
 };
 
@@ -156,35 +196,36 @@ XINSLM_INLINE __m512i word_of_each_block(const uint8_t* first, const uint8_t* se
   return _mm512_mask_set1_epi32(all_words(first), 0xff00, upper);
 }
 
-/// mixed += sum of scores[t] * values[t] of at most tokens_cached tokens, 64 values from chunk * 64 on.
+/// mixed += sum of scores[t] * values[t], 64 values from chunk * 64 on.
 template <int heads>
-void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end, int64_t chunk) {
-  float scales[2][tokens_cached];
-  for (int64_t token = begin; token < end; token += tokens_scored) {
-    const ChunkScales read =
-        read_scales(p.value_scales, p.head_dim, token, chunk, smaller<int64_t>(end - token, tokens_scored));
-    store(scales[0] + token - begin, read.first);
-    store(scales[1] + token - begin, read.second);
+void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const Ahead& ahead) {
+  StepScales scales[2];
+  {
+    float read[2][attend_tokens];
+    for (int64_t token = 0; token < p.tokens; token += tokens_scored) {
+      const ChunkScales some =
+          read_scales(p.value_scales, p.head_dim, token, chunk, smaller<int64_t>(p.tokens - token, tokens_scored));
+      store(read[0] + token, some.first);
+      store(read[1] + token, some.second);
+    }
+    for (int block = 0; block < 2; ++block) scales[block].set(read[block], p.tokens);
   }
-  ByteWeights weights[heads][2];
-  for (int h = 0; h < heads; ++h) {
-    const float* of_head = p.scores + (first_head + h) * p.tokens + begin;
-    for (int block = 0; block < 2; ++block) weights[h][block].set(of_head, scales[block], end - begin);
-  }
-  const char* first = static_cast<const char*>(p.values) + begin * p.head_dim + chunk * byte_chunk;
+  ByteWeights weights[heads];
+  for (int h = 0; h < heads; ++h) weights[h].set(p.scores + (first_head + h) * p.tokens, scales, p.tokens);
+  const char* first = static_cast<const char*>(p.values) + chunk * byte_chunk;
   IntVec upper[heads][4] = {}, lower[heads][4] = {};
   const auto add = [&](const auto& values, int64_t token) __attribute__((always_inline)) {
     __m512i rows[4];
     XINSLM_UNROLL
-    for (int t = 0; t < 4; ++t) rows[t] = load_ahead(values(token + t));
+    for (int t = 0; t < 4; ++t) rows[t] = load_words(values(token + t));
     const __m512i a = _mm512_unpacklo_epi8(rows[0], rows[1]), b = _mm512_unpackhi_epi8(rows[0], rows[1]);
     const __m512i c = _mm512_unpacklo_epi8(rows[2], rows[3]), d = _mm512_unpackhi_epi8(rows[2], rows[3]);
     const __m512i value[4] = {_mm512_unpacklo_epi16(a, c), _mm512_unpackhi_epi16(a, c), _mm512_unpacklo_epi16(b, d),
                               _mm512_unpackhi_epi16(b, d)};  // [k]: dimensions 16 * L + 4 * k to 4 * k + 3
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
-      const __m512i high = word_of_each_block(weights[h][0].upper + token, weights[h][1].upper + token);
-      const __m512i low = word_of_each_block(weights[h][0].lower + token, weights[h][1].lower + token);
+      const __m512i high = word_of_each_block(weights[h].upper[0] + token, weights[h].upper[1] + token);
+      const __m512i low = word_of_each_block(weights[h].lower[0] + token, weights[h].lower[1] + token);
       XINSLM_UNROLL
       for (int k = 0; k < 4; ++k) {
         add_byte_products(upper[h][k], high, value[k]);
@@ -192,13 +233,16 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t begin, int64_
       }
     }
   };
-  const int64_t tokens = end - begin, whole = tokens / 4 * 4;
-  for (int64_t token = 0; token < whole; token += 4) add(KeptRows<true>{first, p.head_dim, tokens}, token);
-  if (whole < tokens) add(KeptRows<false>{first, p.head_dim, tokens}, whole);
+  const int64_t whole = p.tokens / 4 * 4;
+  for (int64_t token = 0; token < whole; token += 4) {
+    ahead.ask(token);
+    add(KeptRows<true>{first, p.head_dim, p.tokens}, token);
+  }
+  if (whole < p.tokens) add(KeptRows<false>{first, p.head_dim, p.tokens}, whole);
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) {
     const IntVec is_first = lane_numbers() < 8;
-    const Vec step = select(is_first, all(weights[h][0].step), all(weights[h][1].step));
+    const Vec step = select(is_first, all(weights[h].step[0]), all(weights[h].step[1]));
     __m512i sums[4];
     XINSLM_UNROLL
     for (int k = 0; k < 4; ++k) {
@@ -215,17 +259,30 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t begin, int64_
   }
 }
 
+/// A head's scores become exp(score - largest).
+/// @return their sum
+inline float exponentiate_for_bytes(float* scores, int64_t tokens, float largest) {
+  Vec total = {};
+  for (int64_t i = 0; i < tokens; i += lanes) {
+    const __mmask16 there = first_lanes(tokens - i);
+    const Vec weight = short_exponential(bits_as<Vec>(_mm512_maskz_loadu_ps(there, scores + i)), largest);
+    _mm512_mask_storeu_ps(scores + i, there, bits_as<__m512>(weight));
+    total += bits_as<Vec>(_mm512_maskz_mov_ps(there, bits_as<__m512>(weight)));
+  }
+  return sum(total);
+}
+
 struct MixBytes {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
-  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
-    for (int64_t i = 0; i * byte_chunk < p.head_dim; ++i) mix_bytes<heads>(p, first_head, begin, end, i);
+  static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
+    for (int64_t i = 0; i * byte_chunk < p.head_dim; ++i) mix_bytes<heads>(p, first_head, i, i == 0 ? ahead : Ahead{});
   }
 };
 
 inline void attend_bytes(const AttendProblem& p) {
   if (p.head_dim % byte_chunk != 0 || p.head_dim > widest_head) return attend<int8_t>(p);
-  attend_with<ScoreBy<ByteScores>, MixBytes>(p, exponentiate);
+  attend_with<int8_t, ScoreBy<ByteScores>, MixBytes>(p, exponentiate_for_bytes);
 }
 
 }  // namespace xinslm::XINSLM_ISA

@@ -32,19 +32,20 @@ struct PairScores {
   }
 
   template <bool whole>
-  void run(int64_t token, int64_t rows) const {
+  void run(int64_t token, int64_t rows, const Ahead& ahead) const {
     const int64_t row_bytes = p.head_dim * 2;
     const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * row_bytes, row_bytes, rows};
     Vec sums[heads][4] = {};  // of tokens 4 * g to 4 * g + 3, in each quarter
     XINSLM_UNROLL
     for (int g = 0; g < 4; ++g) {
+      ahead.ask(token + 4 * g);
       for (int64_t chunk = 0; chunk * pair_chunk < p.head_dim; ++chunk) {
         __m512i words[2][4];
         XINSLM_UNROLL
         for (int t = 0; t < 4; ++t) {
           const char* from = keys(4 * g + t) + chunk * 2 * 64;
-          words[0][t] = load_ahead(from);
-          words[1][t] = load_ahead(from + 64);
+          words[0][t] = load_words(from);
+          words[1][t] = load_words(from + 64);
         }
         XINSLM_UNROLL
         for (int v = 0; v < 2; ++v) {
@@ -68,31 +69,32 @@ struct PairScores {
 
 /// A head's scores become exp(score - largest) in bfloat16, in the first half of their place, and a zero if their
 /// number is odd.
-inline void exponentiate_to_pairs(const AttendProblem& p, int64_t head) {
-  exponentiate(p, head);
-  float* from = p.scores + head * p.tokens;
-  char* to = reinterpret_cast<char*>(from);
+/// @return their sum
+inline float exponentiate_to_pairs(float* scores, int64_t tokens, float largest) {
+  char* to = reinterpret_cast<char*>(scores);
   Vec total = {};
-  for (int64_t i = 0; i < p.tokens; i += lanes) {
-    const __mmask16 there = first_lanes(p.tokens - i);
-    const HalfVec rounded = round_to_bfloat16(bits_as<Vec>(_mm512_maskz_loadu_ps(there, from + i)));
+  for (int64_t i = 0; i < tokens; i += lanes) {
+    const __mmask16 there = first_lanes(tokens - i);
+    const Vec weight = short_exponential(bits_as<Vec>(_mm512_maskz_loadu_ps(there, scores + i)), largest);
+    const HalfVec rounded = round_to_bfloat16(bits_as<Vec>(_mm512_maskz_mov_ps(there, bits_as<__m512>(weight))));
     total += bits_as<Vec>(words_of(rounded) << 16);
     _mm256_mask_storeu_epi16(to + 2 * i, static_cast<__mmask16>(there | there << 1), bits_as<__m256i>(rounded));
   }
-  p.total[head] = sum(total);
+  return sum(total);
 }
 
 /// mixed += sum of scores[t] * values[t], values from chunk * 64 on.
 template <int heads>
-void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end, int64_t chunk) {
+void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t chunk, const Ahead& ahead) {
   const int64_t row_bytes = p.head_dim * 2;
   const char* values = static_cast<const char*>(p.values) + chunk * 2 * 64;
   const char* weights[heads];
   for (int h = 0; h < heads; ++h) weights[h] = reinterpret_cast<const char*>(p.scores + (first_head + h) * p.tokens);
   Vec sums[heads][2][2] = {};
-  for (int64_t token = begin; token < end; token += 2) {
+  for (int64_t token = 0; token < p.tokens; token += 2) {
+    if (token % tokens_together == 0) ahead.ask(token);
     const char* even = values + token * row_bytes;
-    const char* odd = token + 1 < end ? even + row_bytes : even;  // its weight is the zero then
+    const char* odd = token + 1 < p.tokens ? even + row_bytes : even;  // its weight is the zero then
     XINSLM_UNROLL
     for (int v = 0; v < 2; ++v) {
       const __m512i a = load_words(even + v * 64), b = load_words(odd + v * 64);
@@ -122,14 +124,14 @@ void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t begin, int64_
 struct MixPairs {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
-  static void run(const AttendProblem& p, int64_t first_head, int64_t begin, int64_t end) {
-    for (int64_t i = 0; i * pair_chunk < p.head_dim; ++i) mix_pairs<heads>(p, first_head, begin, end, i);
+  static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
+    for (int64_t i = 0; i * pair_chunk < p.head_dim; ++i) mix_pairs<heads>(p, first_head, i, i == 0 ? ahead : Ahead{});
   }
 };
 
 inline void attend_pairs(const AttendProblem& p) {
   if (p.head_dim % pair_chunk != 0 || p.head_dim > widest_head) return attend<Bfloat16>(p);
-  attend_with<ScoreBy<PairScores>, MixPairs>(p, exponentiate_to_pairs);
+  attend_with<Bfloat16, ScoreBy<PairScores>, MixPairs>(p, exponentiate_to_pairs);
 }
 
 }  // namespace xinslm::XINSLM_ISA
