@@ -44,11 +44,11 @@ struct Stored {
 /// Asks for what will be read some kilobytes later: rows of those being read, then the first of those that follow.
 struct Ahead {
   Stored now, next;
-  int64_t row_bytes, scale_bytes;  // of a token
+  int64_t scale_bytes;  // of a token
   int64_t tokens, distance;
 
   /// To be called before tokens `token` to token + 3 are read.
-  XINSLM_INLINE void ask(int64_t token) const {
+  XINSLM_INLINE void ask(int64_t token, int64_t row_bytes) const {
     constexpr int64_t line = 64;
     const bool is_here = token + distance < tokens;
     const Stored& from = is_here ? now : next;
@@ -67,20 +67,27 @@ constexpr int vectors_together = 4;
 
 // All problems up to attend_with() have at most attend_tokens tokens.
 
+/// D, where it is known when the kernel is compiled: the parameter `width`, which is 0 for any D.
+template <int64_t width>
+XINSLM_INLINE int64_t head_width(const AttendProblem& p) {
+  return width > 0 ? width : p.head_dim;
+}
+
 /// scores[t] = query * keys[t], of `heads` query heads and `tokens` tokens.
-template <int heads, int tokens, class T>
+template <int heads, int tokens, class T, int64_t width>
 void score(const AttendProblem& p, int64_t first_head, int64_t first_token) {
-  const Rows<T> keys(p.keys, p.key_scales, p.head_dim);
-  const float* query = p.query + first_head * p.head_dim;
+  const int64_t head_dim = head_width<width>(p);
+  const Rows<T> keys(p.keys, p.key_scales, head_dim);
+  const float* query = p.query + first_head * head_dim;
   Vec sums[heads][tokens] = {};
   int64_t i = 0;
-  for (; i + lanes <= p.head_dim; i += lanes) {
+  for (; i + lanes <= head_dim; i += lanes) {
     Vec key[tokens];
     XINSLM_UNROLL
     for (int t = 0; t < tokens; ++t) key[t] = keys.at(first_token + t, i, WholeVector{});
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
-      const Vec of_head = load(query + h * p.head_dim + i);
+      const Vec of_head = load(query + h * head_dim + i);
       XINSLM_UNROLL
       for (int t = 0; t < tokens; ++t) sums[h][t] += key[t] * of_head;
     }
@@ -88,11 +95,11 @@ void score(const AttendProblem& p, int64_t first_head, int64_t first_token) {
   float* scores = p.scores + first_head * p.tokens + first_token;
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) store_sums(scores + h * p.tokens, sums[h]);
-  if (i == p.head_dim) return;
-  const PartVector rest{p.head_dim - i};
+  if (i == head_dim) return;
+  const PartVector rest{head_dim - i};
   for (int t = 0; t < tokens; ++t) {
     const Vec key = keys.at(first_token + t, i, rest);
-    for (int h = 0; h < heads; ++h) scores[h * p.tokens + t] += sum(key * rest(query + h * p.head_dim + i));
+    for (int h = 0; h < heads; ++h) scores[h * p.tokens + t] += sum(key * rest(query + h * head_dim + i));
   }
 }
 
@@ -106,19 +113,20 @@ inline float exponentiate(float* scores, int64_t tokens, float largest) {
 }
 
 /// mixed += sum of scores[t] * values[t], for some vectors of D from `first` on; a single one may be partial.
-template <int heads, int vectors, class T, class Access>
+template <int heads, int vectors, class T, int64_t width, class Access>
 void mix(const AttendProblem& p, int64_t first_head, int64_t first, Access access, const Ahead& ahead) {
-  const Rows<T> values(p.values, p.value_scales, p.head_dim);
+  const int64_t head_dim = head_width<width>(p);
+  const Rows<T> values(p.values, p.value_scales, head_dim);
   const float* scores = p.scores + first_head * p.tokens;
-  float* mixed = p.mixed + first_head * p.head_dim + first;
+  float* mixed = p.mixed + first_head * head_dim + first;
   Vec sums[heads][vectors];
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) {
     XINSLM_UNROLL
-    for (int v = 0; v < vectors; ++v) sums[h][v] = access(mixed + h * p.head_dim + v * lanes);
+    for (int v = 0; v < vectors; ++v) sums[h][v] = access(mixed + h * head_dim + v * lanes);
   }
   for (int64_t token = 0; token < p.tokens; ++token) {
-    if (token % tokens_together == 0) ahead.ask(token);
+    if (token % tokens_together == 0) ahead.ask(token, head_dim * static_cast<int64_t>(sizeof(T)));
     XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) {
       const Vec value = values.at(token, first + v * lanes, access);
@@ -129,39 +137,40 @@ void mix(const AttendProblem& p, int64_t first_head, int64_t first, Access acces
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) {
     XINSLM_UNROLL
-    for (int v = 0; v < vectors; ++v) access(mixed + h * p.head_dim + v * lanes, sums[h][v]);
+    for (int v = 0; v < vectors; ++v) access(mixed + h * head_dim + v * lanes, sums[h][v]);
   }
 }
 
 // What is done for a number of heads known when it is compiled.
 
-template <class T>
+template <class T, int64_t width>
 struct ScoreTokens {
   static constexpr int heads_together = widened_heads_together;
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
     int64_t token = 0;
     for (; token + tokens_together <= p.tokens; token += tokens_together) {
-      ahead.ask(token);
-      score<heads, tokens_together, T>(p, first_head, token);
+      ahead.ask(token, head_width<width>(p) * static_cast<int64_t>(sizeof(T)));
+      score<heads, tokens_together, T, width>(p, first_head, token);
     }
-    for (; token < p.tokens; ++token) score<heads, 1, T>(p, first_head, token);
+    for (; token < p.tokens; ++token) score<heads, 1, T, width>(p, first_head, token);
   }
 };
 
-template <class T>
+template <class T, int64_t width>
 struct MixTokens {
   static constexpr int heads_together = widened_heads_together;
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
-    constexpr int64_t width = vectors_together * lanes;
+    constexpr int64_t together = vectors_together * lanes;
+    const int64_t head_dim = head_width<width>(p);
     int64_t i = 0;
     const auto ahead_of = [&](int64_t i) { return i == 0 ? ahead : Ahead{}; };
-    for (; i + width <= p.head_dim; i += width) {
-      mix<heads, vectors_together, T>(p, first_head, i, WholeVector{}, ahead_of(i));
+    for (; i + together <= head_dim; i += together) {
+      mix<heads, vectors_together, T, width>(p, first_head, i, WholeVector{}, ahead_of(i));
     }
-    for (; i + lanes <= p.head_dim; i += lanes) mix<heads, 1, T>(p, first_head, i, WholeVector{}, ahead_of(i));
-    if (i < p.head_dim) mix<heads, 1, T>(p, first_head, i, PartVector{p.head_dim - i}, ahead_of(i));
+    for (; i + lanes <= head_dim; i += lanes) mix<heads, 1, T, width>(p, first_head, i, WholeVector{}, ahead_of(i));
+    if (i < head_dim) mix<heads, 1, T, width>(p, first_head, i, PartVector{head_dim - i}, ahead_of(i));
   }
 };
 
@@ -225,15 +234,16 @@ void attend_with(const AttendProblem& p, const Exponentiate& exponentiate) {
     part.values = values.rows;
     part.key_scales = reinterpret_cast<const float*>(keys.scales);
     part.value_scales = reinterpret_cast<const float*>(values.scales);
-    for_heads<Score>(part, {keys, values, row_bytes, scale_bytes, part.tokens, distance});
+    for_heads<Score>(part, {keys, values, scale_bytes, part.tokens, distance});
     for (int64_t head = 0; head < p.group; ++head) weigh(part, head, exponentiate);
-    for_heads<Mix>(part, {values, next_keys, row_bytes, scale_bytes, part.tokens, distance});
+    for_heads<Mix>(part, {values, next_keys, scale_bytes, part.tokens, distance});
   }
 }
 
 template <class T>
 void attend(const AttendProblem& p) {
-  attend_with<T, ScoreTokens<T>, MixTokens<T>>(p, exponentiate);
+  if (p.head_dim == 64) return attend_with<T, ScoreTokens<T, 64>, MixTokens<T, 64>>(p, exponentiate);
+  attend_with<T, ScoreTokens<T, 0>, MixTokens<T, 0>>(p, exponentiate);
 }
 
 }  // namespace xinslm::XINSLM_ISA

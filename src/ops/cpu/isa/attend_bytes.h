@@ -41,18 +41,19 @@ XINSLM_INLINE void add_byte_products(IntVec& sum, __m512i a, __m512i b) {
 }
 
 /// Scores of heads from `first_head` on.
-template <int heads>
+template <int heads, int64_t width>
 struct ByteScores {
   const AttendProblem& p;
-  int64_t first_head;
+  int64_t first_head, head_dim;
   __m512i query[widest_head / byte_chunk][heads][4];  // spread_words()
   IntVec offset[widest_head / byte_chunk][heads];     // what keys with 128 added bring too much, negative
   float scales[widest_head / byte_chunk][heads][2];
 
-  ByteScores(const AttendProblem& p, int64_t first_head) : p(p), first_head(first_head) {
-    for (int64_t chunk = 0; chunk * byte_chunk < p.head_dim; ++chunk) {
+  ByteScores(const AttendProblem& p, int64_t first_head)
+      : p(p), first_head(first_head), head_dim(head_width<width>(p)) {
+    for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
       for (int h = 0; h < heads; ++h) {
-        const float* from = p.query + (first_head + h) * p.head_dim + chunk * byte_chunk;
+        const float* from = p.query + (first_head + h) * head_dim + chunk * byte_chunk;
         int8_t codes[byte_chunk];
         scales[chunk][h][0] = quantize_block(from, codes);
         scales[chunk][h][1] = quantize_block(from + 32, codes + 32);
@@ -66,13 +67,13 @@ struct ByteScores {
 
   template <bool whole>
   void run(int64_t token, int64_t rows, const Ahead& ahead) const {
-    const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * p.head_dim, p.head_dim, rows};
+    const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * head_dim, head_dim, rows};
     Vec scores[heads] = {};
-    for (int64_t chunk = 0; chunk * byte_chunk < p.head_dim; ++chunk) {
+    for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
       IntVec sums[heads][4];  // of tokens 4 * g to 4 * g + 3, in each quarter
       XINSLM_UNROLL
       for (int g = 0; g < 4; ++g) {
-        if (chunk == 0) ahead.ask(token + 4 * g);
+        if (chunk == 0) ahead.ask(token + 4 * g, head_dim);
         __m512i words[4], key[4];
         XINSLM_UNROLL
         for (int t = 0; t < 4; ++t) {
@@ -86,7 +87,7 @@ struct ByteScores {
           for (int j = 0; j < 4; ++j) add_byte_products(sums[h][g], key[j], query[chunk][h][j]);
         }
       }
-      const ChunkScales of_keys = read_scales(p.key_scales, p.head_dim, token, chunk, rows);
+      const ChunkScales of_keys = read_scales(p.key_scales, head_dim, token, chunk, rows);
       XINSLM_UNROLL
       for (int h = 0; h < heads; ++h) {
         // The first block is in quarters 0 and 1, the second in 2 and 3.
@@ -197,14 +198,15 @@ XINSLM_INLINE __m512i word_of_each_block(const uint8_t* first, const uint8_t* se
 }
 
 /// mixed += sum of scores[t] * values[t], 64 values from chunk * 64 on.
-template <int heads>
+template <int heads, int64_t width>
 void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const Ahead& ahead) {
+  const int64_t head_dim = head_width<width>(p);
   StepScales scales[2];
   {
     float read[2][attend_tokens];
     for (int64_t token = 0; token < p.tokens; token += tokens_scored) {
       const ChunkScales some =
-          read_scales(p.value_scales, p.head_dim, token, chunk, smaller<int64_t>(p.tokens - token, tokens_scored));
+          read_scales(p.value_scales, head_dim, token, chunk, smaller<int64_t>(p.tokens - token, tokens_scored));
       store(read[0] + token, some.first);
       store(read[1] + token, some.second);
     }
@@ -235,10 +237,10 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const 
   };
   const int64_t whole = p.tokens / 4 * 4;
   for (int64_t token = 0; token < whole; token += 4) {
-    ahead.ask(token);
-    add(KeptRows<true>{first, p.head_dim, p.tokens}, token);
+    ahead.ask(token, head_dim);
+    add(KeptRows<true>{first, head_dim, p.tokens}, token);
   }
-  if (whole < p.tokens) add(KeptRows<false>{first, p.head_dim, p.tokens}, whole);
+  if (whole < p.tokens) add(KeptRows<false>{first, head_dim, p.tokens}, whole);
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) {
     const IntVec is_first = lane_numbers() < 8;
@@ -253,7 +255,7 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const 
     const __m512i a = even_quarters(sums[0], sums[1]), b = even_quarters(sums[2], sums[3]);
     const __m512i c = odd_quarters(sums[0], sums[1]), d = odd_quarters(sums[2], sums[3]);
     const __m512i ordered[4] = {even_quarters(a, b), even_quarters(c, d), odd_quarters(a, b), odd_quarters(c, d)};
-    float* mixed = p.mixed + (first_head + h) * p.head_dim + chunk * byte_chunk;
+    float* mixed = p.mixed + (first_head + h) * head_dim + chunk * byte_chunk;
     XINSLM_UNROLL
     for (int k = 0; k < 4; ++k, mixed += lanes) store(mixed, load(mixed) + bits_as<Vec>(ordered[k]));
   }
@@ -272,17 +274,21 @@ inline float exponentiate_for_bytes(float* scores, int64_t tokens, float largest
   return sum(total);
 }
 
+template <int64_t width>
 struct MixBytes {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
-    for (int64_t i = 0; i * byte_chunk < p.head_dim; ++i) mix_bytes<heads>(p, first_head, i, i == 0 ? ahead : Ahead{});
+    for (int64_t i = 0; i * byte_chunk < head_width<width>(p); ++i) {
+      mix_bytes<heads, width>(p, first_head, i, i == 0 ? ahead : Ahead{});
+    }
   }
 };
 
 inline void attend_bytes(const AttendProblem& p) {
   if (p.head_dim % byte_chunk != 0 || p.head_dim > widest_head) return attend<int8_t>(p);
-  attend_with<int8_t, ScoreBy<ByteScores>, MixBytes>(p, exponentiate_for_bytes);
+  if (p.head_dim == 64) return attend_with<int8_t, ScoreBy<ByteScores, 64>, MixBytes<64>>(p, exponentiate_for_bytes);
+  attend_with<int8_t, ScoreBy<ByteScores, 0>, MixBytes<0>>(p, exponentiate_for_bytes);
 }
 
 }  // namespace xinslm::XINSLM_ISA

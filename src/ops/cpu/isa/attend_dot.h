@@ -93,12 +93,12 @@ struct KeptRows {
 };
 
 /// What for_heads() does first, by the kind of scores: 16 tokens at a time; the last may be fewer.
-template <template <int heads> class Scores>
+template <template <int heads, int64_t width> class Scores, int64_t width>
 struct ScoreBy {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
-    const Scores<heads> scores(p, first_head);
+    const Scores<heads, width> scores(p, first_head);
     int64_t token = 0;
     for (; token + tokens_scored <= p.tokens; token += tokens_scored) {
       scores.template run<true>(token, tokens_scored, ahead);

@@ -14,16 +14,17 @@ XINSLM_INLINE void add_pair_products(Vec& sum, __m512i a, __m512i b) {
 }
 
 /// Scores of heads from `first_head` on.
-template <int heads>
+template <int heads, int64_t width>
 struct PairScores {
   const AttendProblem& p;
-  int64_t first_head;
+  int64_t first_head, head_dim;
   __m512i query[widest_head / pair_chunk][2][heads][4];  // spread_words() of either vector
 
-  PairScores(const AttendProblem& p, int64_t first_head) : p(p), first_head(first_head) {
-    for (int64_t chunk = 0; chunk * pair_chunk < p.head_dim; ++chunk) {
+  PairScores(const AttendProblem& p, int64_t first_head)
+      : p(p), first_head(first_head), head_dim(head_width<width>(p)) {
+    for (int64_t chunk = 0; chunk * pair_chunk < head_dim; ++chunk) {
       for (int h = 0; h < heads; ++h) {
-        const float* from = p.query + (first_head + h) * p.head_dim + chunk * pair_chunk;
+        const float* from = p.query + (first_head + h) * head_dim + chunk * pair_chunk;
         uint16_t rounded[pair_chunk];
         for (int64_t i = 0; i < pair_chunk; i += lanes) store(rounded + i, load(from + i));
         for (int v = 0; v < 2; ++v) spread_words(load_words(rounded + v * 32), query[chunk][v][h]);
@@ -33,13 +34,13 @@ struct PairScores {
 
   template <bool whole>
   void run(int64_t token, int64_t rows, const Ahead& ahead) const {
-    const int64_t row_bytes = p.head_dim * 2;
+    const int64_t row_bytes = head_dim * 2;
     const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * row_bytes, row_bytes, rows};
     Vec sums[heads][4] = {};  // of tokens 4 * g to 4 * g + 3, in each quarter
     XINSLM_UNROLL
     for (int g = 0; g < 4; ++g) {
-      ahead.ask(token + 4 * g);
-      for (int64_t chunk = 0; chunk * pair_chunk < p.head_dim; ++chunk) {
+      ahead.ask(token + 4 * g, row_bytes);
+      for (int64_t chunk = 0; chunk * pair_chunk < head_dim; ++chunk) {
         __m512i words[2][4];
         XINSLM_UNROLL
         for (int t = 0; t < 4; ++t) {
@@ -84,15 +85,16 @@ inline float exponentiate_to_pairs(float* scores, int64_t tokens, float largest)
 }
 
 /// mixed += sum of scores[t] * values[t], values from chunk * 64 on.
-template <int heads>
+template <int heads, int64_t width>
 void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t chunk, const Ahead& ahead) {
-  const int64_t row_bytes = p.head_dim * 2;
+  const int64_t head_dim = head_width<width>(p);
+  const int64_t row_bytes = head_dim * 2;
   const char* values = static_cast<const char*>(p.values) + chunk * 2 * 64;
   const char* weights[heads];
   for (int h = 0; h < heads; ++h) weights[h] = reinterpret_cast<const char*>(p.scores + (first_head + h) * p.tokens);
   Vec sums[heads][2][2] = {};
   for (int64_t token = 0; token < p.tokens; token += 2) {
-    if (token % tokens_together == 0) ahead.ask(token);
+    if (token % tokens_together == 0) ahead.ask(token, row_bytes);
     const char* even = values + token * row_bytes;
     const char* odd = token + 1 < p.tokens ? even + row_bytes : even;  // its weight is the zero then
     XINSLM_UNROLL
@@ -109,7 +111,7 @@ void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t chunk, const 
   }
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) {
-    float* mixed = p.mixed + (first_head + h) * p.head_dim + chunk * pair_chunk;
+    float* mixed = p.mixed + (first_head + h) * head_dim + chunk * pair_chunk;
     XINSLM_UNROLL
     for (int v = 0; v < 2; ++v, mixed += 2 * lanes) {
       // Quarters of `low` and `high` in turns are the values' order.
@@ -121,17 +123,21 @@ void mix_pairs(const AttendProblem& p, int64_t first_head, int64_t chunk, const 
   }
 }
 
+template <int64_t width>
 struct MixPairs {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
-    for (int64_t i = 0; i * pair_chunk < p.head_dim; ++i) mix_pairs<heads>(p, first_head, i, i == 0 ? ahead : Ahead{});
+    for (int64_t i = 0; i * pair_chunk < head_width<width>(p); ++i) {
+      mix_pairs<heads, width>(p, first_head, i, i == 0 ? ahead : Ahead{});
+    }
   }
 };
 
 inline void attend_pairs(const AttendProblem& p) {
   if (p.head_dim % pair_chunk != 0 || p.head_dim > widest_head) return attend<Bfloat16>(p);
-  attend_with<Bfloat16, ScoreBy<PairScores>, MixPairs>(p, exponentiate_to_pairs);
+  if (p.head_dim == 64) return attend_with<Bfloat16, ScoreBy<PairScores, 64>, MixPairs<64>>(p, exponentiate_to_pairs);
+  attend_with<Bfloat16, ScoreBy<PairScores, 0>, MixPairs<0>>(p, exponentiate_to_pairs);
 }
 
 }  // namespace xinslm::XINSLM_ISA
