@@ -84,17 +84,6 @@ bool is_supported(Isa isa) {
 }
 #endif
 
-/// What has_bfloat16_products() says, found out once.
-bool find_bfloat16_products() {
-#if defined(__x86_64__)
-  return is_supported(Isa::avx512);
-#elif defined(__aarch64__) && defined(__linux__)
-  return getauxval(AT_HWCAP2) & HWCAP2_BF16;
-#else
-  return false;
-#endif
-}
-
 std::string list_of_supported() {
   std::string list;
   for (const Isa isa : supported_isas()) list += (list.empty() ? "" : ", ") + isa_name(isa);
@@ -150,8 +139,14 @@ const std::vector<Isa>& supported_isas() {
 }
 
 bool has_bfloat16_products() {
-  static const bool found = find_bfloat16_products();
+#if defined(__x86_64__)
+  return active_isa() >= Isa::avx512;
+#elif defined(__aarch64__) && defined(__linux__)
+  static const bool found = getauxval(AT_HWCAP2) & HWCAP2_BF16;
   return found;
+#else
+  return false;
+#endif
 }
 
 Isa active_isa() {

@@ -21,7 +21,7 @@ Isa active_isa();
 /// Uses another set from now on. @throws Error(usage) when the processor lacks it
 void set_active_isa(Isa isa);
 
-/// Whether LibTorch's products of bfloat16 use instructions made for it: from AVX-512 on, or arm64's BF16 extension.
+/// Whether LibTorch's products of bfloat16 use instructions made for it: with AVX-512 in use, or arm64's BF16 extension.
 bool has_bfloat16_products();
 
 }  // namespace xinslm

@@ -51,9 +51,11 @@ void quantize_blocks(const float* x, int64_t blocks, int8_t* codes, float* scale
 template <class Weights>
 void decode_ahead(const uint8_t* values, int64_t blocks, uint8_t* to) {
   for (int64_t b = 0; b < blocks; ++b, values += Weights::block_bytes) {
+    for (int i = 0; i < Weights::block_bytes; i += vector_bytes) ask_ahead(values + i);  // much is computed in between
     for (int first = 0; first < group_rows; first += lanes) {
       ByteVec weights[8];
       Weights::decode(values, first, weights);
+      Decoded<Weights>::arrange(weights);
       __builtin_memcpy(to, weights, sizeof weights);
       to += sizeof weights;
     }

@@ -168,6 +168,37 @@ XINSLM_INLINE IntVec dot_fp4(IntVec start, const ByteVec (&weights)[8], const in
   return bits_as<IntVec>(sum);
 }
 
+#ifndef __AVX512F__
+#define XINSLM_BRAIDED_FP4
+/// Of two neighbouring vectors, which hold four columns of each row, the first gets the even rows' first columns and the
+/// odd rows' second ones, the second the others, rows swapped in pairs. Both then meet the same eight activations, which
+/// is half of the loads.
+XINSLM_INLINE void braid(ByteVec (&weights)[8]) {
+  XINSLM_UNROLL
+  for (int q = 0; q < 8; q += 2) {
+    const Native a = bits_as<Native>(weights[q]), b = bits_as<Native>(weights[q + 1]);
+    weights[q] = bits_as<ByteVec>(_mm256_blend_epi32(a, b, 0xaa));
+    weights[q + 1] = bits_as<ByteVec>(_mm256_shuffle_epi32(_mm256_blend_epi32(b, a, 0xaa), 0xb1));
+  }
+}
+
+/// dot_fp4() of weights that were braided.
+XINSLM_INLINE IntVec dot_braided_fp4(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+  Native straight = {}, swapped = {};
+  XINSLM_UNROLL
+  for (int q = 0; q < 8; q += 2) {
+    int64_t eight;
+    __builtin_memcpy(&eight, x + 4 * q, sizeof eight);
+    const Native everywhere = _mm256_set1_epi64x(eight);
+    straight = add_16(straight, pair_products(bits_as<Native>(weights[q]), everywhere));
+    swapped = add_16(swapped, pair_products(bits_as<Native>(weights[q + 1]), everywhere));
+  }
+  const Native sum = add_pairs(bits_as<Native>(start), straight);
+  const Native others = _mm256_madd_epi16(swapped, _mm256_set1_epi16(1));
+  return bits_as<IntVec>(_mm256_add_epi32(sum, _mm256_shuffle_epi32(others, 0xb1)));
+}
+#endif
+
 XINSLM_INLINE IntVec dot_q8(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
   Native sum = bits_as<Native>(start);
   XINSLM_UNROLL

@@ -87,13 +87,26 @@ struct HalfScales {
 
 /// Weights that decode_ahead() has decoded: for each block [16 / lanes, 8, 4 * lanes] bytes.
 template <class Weights>
-struct Decoded : Weights {
+struct DecodedBytes : Weights {
   static constexpr int block_bytes = group_rows * block;
 
+  static XINSLM_INLINE void arrange(ByteVec (&)[8]) {}
   static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
     XINSLM_UNROLL
     for (int v = 0; v < 8; ++v) weights[v] = load_bytes(values + first * block + v * 4 * lanes);
   }
 };
+template <class Weights>
+struct Decoded : DecodedBytes<Weights> {};
+
+#ifdef XINSLM_BRAIDED_FP4
+template <>
+struct Decoded<Mxfp4Weights> : DecodedBytes<Mxfp4Weights> {
+  static XINSLM_INLINE void arrange(ByteVec (&weights)[8]) { braid(weights); }
+  static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
+    return dot_braided_fp4(start, weights, x);
+  }
+};
+#endif
 
 }  // namespace xinslm::XINSLM_ISA
