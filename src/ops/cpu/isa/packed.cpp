@@ -49,15 +49,17 @@ void quantize_blocks(const float* x, int64_t blocks, int8_t* codes, float* scale
 }
 
 template <class Weights>
-void decode_ahead(const uint8_t* values, int64_t blocks, uint8_t* to) {
-  for (int64_t b = 0; b < blocks; ++b, values += Weights::block_bytes) {
-    for (int i = 0; i < Weights::block_bytes; i += vector_bytes) ask_ahead(values + i);  // much is computed in between
+void decode_ahead(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, uint8_t* to,
+                  float* to_scales) {
+  for (int64_t b = 0; b < blocks; ++b, values += Weights::block_bytes, scales += group_rows, to_scales += group_rows) {
+    Weights::ask_ahead_of(values);
     for (int first = 0; first < group_rows; first += lanes) {
       ByteVec weights[8];
       Weights::decode(values, first, weights);
       Decoded<Weights>::arrange(weights);
-      __builtin_memcpy(to, weights, sizeof weights);
-      to += sizeof weights;
+      XINSLM_UNROLL
+      for (int v = 0; v < 8; ++v, to += sizeof weights[v]) __builtin_memcpy(to, &weights[v], sizeof weights[v]);
+      store(to_scales + first, Weights::scale(scales + first));
     }
   }
 }
@@ -102,6 +104,7 @@ void multiply_stretch(const uint8_t* values, const Scales& scales, int64_t count
   const DotStart* starts = tile.x.starts;
   for (int64_t b = 0; b < count; ++b, codes += tile.height * block, starts += tile.height) {
     ByteVec weights[8];
+    if (rows > 2 && first == 0) Weights::ask_ahead_of(values + b * Weights::block_bytes);
     Weights::decode(values + b * Weights::block_bytes, first, weights);
     const Vec scale = scales.of(b, first);
 #ifdef __ARM_FEATURE_MATMUL_INT8
@@ -219,6 +222,11 @@ constexpr decltype(&multiply_rows<Weights, 1>) heights[] = {
     multiply_rows<Weights, 14>,
     multiply_rows<Weights, 15>,
     multiply_rows<Weights, 16>,
+#elif defined(__AVX2__)
+    multiply_rows<Weights, 5>,
+    multiply_rows<Weights, 6>,
+    multiply_rows<Weights, 7>,
+    multiply_rows<Weights, 8>,
 #elif defined(__aarch64__)
     multiply_rows<Weights, 6>,
     multiply_rows<Weights, 6>,
@@ -229,6 +237,14 @@ constexpr decltype(&multiply_rows<Weights, 1>) heights[] = {
 
 /// Activation rows that one pass over the weights serves: their sums and the decoded block fill the registers.
 constexpr int tile_rows = sizeof heights<Mxfp4Weights> / sizeof heights<Mxfp4Weights>[0] - 1;
+
+/// Whether more rows than a tile takes share weights that are decoded beforehand, some blocks at a time into the first
+/// cache: where tiles are too low, or have too few registers, for decoding to disappear in each.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool decodes_ahead = false;
+#else
+constexpr bool decodes_ahead = true;
+#endif
 
 template <class Weights>
 void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales, const Blocks& blocks,
@@ -248,23 +264,28 @@ void multiply_tiles(const uint8_t* values, const typename Weights::Scale* scales
 }
 
 template <class Weights>
+void multiply_decoded(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks,
+                      const QuantizedRows& x, int64_t rows, float* out, int64_t out_stride) {
+  constexpr int64_t ahead = 4 * stretch_blocks;
+  uint8_t decoded[ahead * Decoded<Weights>::block_bytes];
+  float decoded_scales[ahead * group_rows];
+  for (int64_t first = 0; first < blocks; first += ahead) {
+    const int64_t count = smaller(ahead, blocks - first);
+    decode_ahead<Weights>(values + first * Weights::block_bytes, scales + first * group_rows, count, decoded,
+                          decoded_scales);
+    multiply_tiles<Decoded<Weights>>(decoded, decoded_scales, {first, count, blocks}, x, rows, out, out_stride);
+  }
+}
+
+template <class Weights>
 void multiply(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, const QuantizedRows& x,
               int64_t rows, float* out, int64_t out_stride) {
   // A token being generated comes here thousands of times.
   if (rows == 1) return multiply_rows<Weights, 1>(values, {scales}, {0, blocks, blocks}, {x, 1, out, out_stride});
-  // Low tiles would decode the weights too often; so some blocks of them are decoded into the first cache.
-  constexpr int64_t ahead = 4 * stretch_blocks;
-  if (tile_rows > 4 || rows <= 2 * tile_rows) {
-    multiply_tiles<Weights>(values, scales, {0, blocks, blocks}, x, rows, out, out_stride);
-    return;
+  if constexpr (decodes_ahead) {
+    if (rows > tile_rows) return multiply_decoded<Weights>(values, scales, blocks, x, rows, out, out_stride);
   }
-  uint8_t decoded[ahead * Decoded<Weights>::block_bytes];
-  for (int64_t first = 0; first < blocks; first += ahead) {
-    const int64_t count = smaller(ahead, blocks - first);
-    decode_ahead<Weights>(values + first * Weights::block_bytes, count, decoded);
-    multiply_tiles<Decoded<Weights>>(decoded, scales + first * group_rows, {first, count, blocks}, x, rows, out,
-                                     out_stride);
-  }
+  multiply_tiles<Weights>(values, scales, {0, blocks, blocks}, x, rows, out, out_stride);
 }
 
 void multiply_with_half_scales(const uint8_t* values, const uint8_t* halves, uint8_t least, int64_t blocks,
