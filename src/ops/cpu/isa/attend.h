@@ -67,6 +67,9 @@ constexpr int vectors_together = 4;
 
 // All problems up to attend_with() have at most attend_tokens tokens.
 
+/// Heads of gpt-oss and most small models, for which kernels are compiled once more, with all addresses known.
+constexpr int64_t common_width = 64;
+
 /// D, where it is known when the kernel is compiled: the parameter `width`, which is 0 for any D.
 template <int64_t width>
 XINSLM_INLINE int64_t head_width(const AttendProblem& p) {
@@ -242,7 +245,8 @@ void attend_with(const AttendProblem& p, const Exponentiate& exponentiate) {
 
 template <class T>
 void attend(const AttendProblem& p) {
-  if (p.head_dim == 64) return attend_with<T, ScoreTokens<T, 64>, MixTokens<T, 64>>(p, exponentiate);
+  constexpr int64_t common = common_width;
+  if (p.head_dim == common) return attend_with<T, ScoreTokens<T, common>, MixTokens<T, common>>(p, exponentiate);
   attend_with<T, ScoreTokens<T, 0>, MixTokens<T, 0>>(p, exponentiate);
 }
 

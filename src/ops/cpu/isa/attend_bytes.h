@@ -287,7 +287,10 @@ struct MixBytes {
 
 inline void attend_bytes(const AttendProblem& p) {
   if (p.head_dim % byte_chunk != 0 || p.head_dim > widest_head) return attend<int8_t>(p);
-  if (p.head_dim == 64) return attend_with<int8_t, ScoreBy<ByteScores, 64>, MixBytes<64>>(p, exponentiate_for_bytes);
+  constexpr int64_t common = common_width;
+  if (p.head_dim == common) {
+    return attend_with<int8_t, ScoreBy<ByteScores, common>, MixBytes<common>>(p, exponentiate_for_bytes);
+  }
   attend_with<int8_t, ScoreBy<ByteScores, 0>, MixBytes<0>>(p, exponentiate_for_bytes);
 }
 

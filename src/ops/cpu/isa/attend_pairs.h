@@ -136,7 +136,10 @@ struct MixPairs {
 
 inline void attend_pairs(const AttendProblem& p) {
   if (p.head_dim % pair_chunk != 0 || p.head_dim > widest_head) return attend<Bfloat16>(p);
-  if (p.head_dim == 64) return attend_with<Bfloat16, ScoreBy<PairScores, 64>, MixPairs<64>>(p, exponentiate_to_pairs);
+  constexpr int64_t common = common_width;
+  if (p.head_dim == common) {
+    return attend_with<Bfloat16, ScoreBy<PairScores, common>, MixPairs<common>>(p, exponentiate_to_pairs);
+  }
   attend_with<Bfloat16, ScoreBy<PairScores, 0>, MixPairs<0>>(p, exponentiate_to_pairs);
 }
 
