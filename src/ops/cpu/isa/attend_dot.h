@@ -18,9 +18,9 @@ constexpr int64_t widest_head = 256;
 XINSLM_INLINE __m512i load_words(const void* from) {
   return _mm512_loadu_si512(from);
 }
-/// The first `count` of 16 lanes, or all of them.
+/// The first `count` of 16 lanes, or all of them; none where it is negative.
 XINSLM_INLINE __mmask16 first_lanes(int64_t count) {
-  return static_cast<__mmask16>(count < lanes ? (1u << count) - 1 : 0xffff);
+  return static_cast<__mmask16>(count < lanes ? (1u << larger<int64_t>(count, 0)) - 1 : 0xffff);
 }
 XINSLM_INLINE __m512i all_words(const void* word) {
   int32_t value;
