@@ -343,6 +343,7 @@ void add_bench(CLI::App& program) {
                    "speed: tokens in the KV cache before the timing starts; several, 0,4000 say, take turns")
       ->type_name("N,...")
       ->delimiter(',')
+      ->allow_extra_args(false)  // the task may come next
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("-r,--repetitions", options->repetitions, "speed: repetitions")

@@ -10,9 +10,8 @@ Json speed_at_depth_json(const SpeedOptions& options, const SpeedResult& result)
                 {"deviation", speed.deviation},
                 {"repetitions", speed.count}};
   };
-  Json json = Json::object();
+  Json json = {{"depth", result.depth}};
   if (result.prompt.count > 0) json["prompt"] = one(options.prompt_tokens, result.prompt);
-  if (result.depth > 0) json["depth"] = result.depth;
   if (result.generate.count > 0) {
     json["generate"] = one(options.generate_tokens, result.generate);
     json["generate"]["bytes_per_token"] = result.bytes_per_token;
@@ -65,10 +64,7 @@ Json divergence_json(const DivergenceResult& result) {
 Json speed_json(const SpeedOptions& options, const std::vector<SpeedResult>& results) {
   if (results.size() == 1) return speed_at_depth_json(options, results.front());
   Json depths = Json::array();
-  for (const SpeedResult& result : results) {
-    depths.push_back(speed_at_depth_json(options, result));
-    depths.back()["depth"] = result.depth;
-  }
+  for (const SpeedResult& result : results) depths.push_back(speed_at_depth_json(options, result));
   return {{"depths", depths}};
 }
 

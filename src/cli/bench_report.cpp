@@ -56,20 +56,19 @@ std::string divergence_table(const DivergenceResult& result) {
 
 std::string speed_table(const SpeedOptions& options, const ByEffort<std::vector<SpeedResult>>& results) {
   const bool compares = options.depths.size() > 1;
-  Table table(compares ? std::vector<std::string>{"effort", "test", "after", "tokens/s", "deviation", "difference"}
-                       : std::vector<std::string>{"effort", "test", "tokens/s", "deviation"});
+  std::vector<std::string> columns = {"effort", "test", "after tokens", "tokens/s", "deviation"};
+  if (compares) columns.push_back("difference");
+  Table table(columns);
   const auto add = [&](const Effort& effort, const std::string& test, const std::vector<SpeedResult>& at_depths,
                        Estimate SpeedResult::*member) {
-    const double first = (at_depths.front().*member).value;
+    const SpeedResult& first = at_depths.front();
     for (const SpeedResult& result : at_depths) {
       const Estimate& speed = result.*member;
       if (speed.count == 0) continue;
-      std::vector<std::string> row = {label(effort), test, fixed(speed.value, 1), "± " + fixed(speed.deviation, 1)};
-      if (compares) {
-        row.insert(row.begin() + 2, grouped(result.depth));
-        const bool is_first = &result == &at_depths.front();
-        row.push_back(is_first ? "" : cat(fixed(100 * (speed.value / first - 1), 1), " %"));
-      }
+      const double change = speed.value / (first.*member).value - 1;
+      std::vector<std::string> row = {label(effort), test, grouped(result.depth), fixed(speed.value, 1),
+                                      "± " + fixed(speed.deviation, 1)};
+      if (compares) row.push_back(&result == &first ? "" : fixed(100 * change, 1) + " %");
       table.add(row);
     }
   };
@@ -77,13 +76,11 @@ std::string speed_table(const SpeedOptions& options, const ByEffort<std::vector<
     add(effort, cat("prompt ", options.prompt_tokens), at_depths, &SpeedResult::prompt);
     add(effort, cat("generate ", options.generate_tokens), at_depths, &SpeedResult::generate);
   }
-  std::string notes = cat("mean of ", options.repetitions, " repetitions");
-  if (compares) notes += ", depths in turns";
+  std::string notes = cat("mean of ", options.repetitions, " repetitions", compares ? ", depths in turns" : "");
   const SpeedResult& one = main_result(results).front();
-  if (one.depth > 0) notes += cat(compares ? "; after " : " after ", grouped(one.depth), " tokens");
   if (one.read_bandwidth > 0) {
-    notes += cat(compares && one.depth > 0 ? " a token reads " : "; a token reads ", fixed(one.bytes_per_token / 1e6, 1),
-                 " MB: ", fixed(100 * one.bus_share(), 0), " % of the ", fixed(one.read_bandwidth / 1e9, 1),
+    notes += cat("; after ", grouped(one.depth), " a token reads ", fixed(one.bytes_per_token / 1e6, 1), " MB: ",
+                 fixed(100 * one.bus_share(), 0), " % of the ", fixed(one.read_bandwidth / 1e9, 1),
                  " GB/s that the memory gives");
   }
   return table.text() + faint(notes + "\n");

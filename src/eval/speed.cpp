@@ -152,7 +152,7 @@ std::vector<SpeedResult> measure_speed(const Transformer& model, const SpeedOpti
   check(model, options);
   settle(model);
   const size_t depths = options.depths.size();
-  std::deque<SpeedTest> tests;
+  std::deque<SpeedTest> tests;  // which stay where they are: each points to its own cache
   for (const int64_t depth : options.depths) tests.emplace_back(model, options, depth);
   const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
   const auto runs = static_cast<double>(parts * options.repetitions) * static_cast<double>(depths);

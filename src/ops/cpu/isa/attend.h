@@ -57,6 +57,8 @@ struct Ahead {
     for (int64_t i = 0; i < tokens_together * row_bytes; i += line) ask_ahead(from.rows + there * row_bytes + i, 0);
     if (from.scales) ask_ahead(from.scales + there * scale_bytes, 0);
   }
+  /// Of several passes over the same rows only the first one asks.
+  XINSLM_INLINE Ahead in_pass(int64_t pass) const { return pass == 0 ? *this : Ahead{}; }
 };
 
 /// Query heads that are served at a time, so that a key or value is widened once for all of them: their sums fill the
@@ -67,13 +69,21 @@ constexpr int vectors_together = 4;
 
 // All problems up to attend_with() have at most attend_tokens tokens.
 
-/// Heads of gpt-oss and most small models, for which kernels are compiled once more, with all addresses known.
-constexpr int64_t common_width = 64;
-
 /// D, where it is known when the kernel is compiled: the parameter `width`, which is 0 for any D.
 template <int64_t width>
 XINSLM_INLINE int64_t head_width(const AttendProblem& p) {
   return width > 0 ? width : p.head_dim;
+}
+template <int64_t number>
+struct Width {
+  static constexpr int64_t value = number;
+};
+/// Heads of gpt-oss and most small models are 64 wide: for these kernels are compiled once more, all addresses known.
+template <class Run>
+void with_width(const AttendProblem& p, const Run& run) {
+  constexpr int64_t common = 64;
+  if (p.head_dim == common) return run(Width<common>{});
+  run(Width<0>{});
 }
 
 /// scores[t] = query * keys[t], of `heads` query heads and `tokens` tokens.
@@ -168,12 +178,13 @@ struct MixTokens {
     constexpr int64_t together = vectors_together * lanes;
     const int64_t head_dim = head_width<width>(p);
     int64_t i = 0;
-    const auto ahead_of = [&](int64_t i) { return i == 0 ? ahead : Ahead{}; };
     for (; i + together <= head_dim; i += together) {
-      mix<heads, vectors_together, T, width>(p, first_head, i, WholeVector{}, ahead_of(i));
+      mix<heads, vectors_together, T, width>(p, first_head, i, WholeVector{}, ahead.in_pass(i));
     }
-    for (; i + lanes <= head_dim; i += lanes) mix<heads, 1, T, width>(p, first_head, i, WholeVector{}, ahead_of(i));
-    if (i < head_dim) mix<heads, 1, T, width>(p, first_head, i, PartVector{head_dim - i}, ahead_of(i));
+    for (; i + lanes <= head_dim; i += lanes) {
+      mix<heads, 1, T, width>(p, first_head, i, WholeVector{}, ahead.in_pass(i));
+    }
+    if (i < head_dim) mix<heads, 1, T, width>(p, first_head, i, PartVector{head_dim - i}, ahead.in_pass(i));
   }
 };
 
@@ -181,14 +192,13 @@ struct MixTokens {
 template <class Work>
 void for_heads(const AttendProblem& p, const Ahead& ahead) {
   int64_t head = 0;
-  const auto ahead_of = [&](int64_t head) { return head == 0 ? ahead : Ahead{}; };
   for (; head + Work::heads_together <= p.group; head += Work::heads_together) {
-    Work::template run<Work::heads_together>(p, head, ahead_of(head));
+    Work::template run<Work::heads_together>(p, head, ahead.in_pass(head));
   }
   const int64_t left = p.group - head;
-  if (left == 3) Work::template run<3>(p, head, ahead_of(head));
-  if (left == 2) Work::template run<2>(p, head, ahead_of(head));
-  if (left == 1) Work::template run<1>(p, head, ahead_of(head));
+  if (left == 3) Work::template run<3>(p, head, ahead.in_pass(head));
+  if (left == 2) Work::template run<2>(p, head, ahead.in_pass(head));
+  if (left == 1) Work::template run<1>(p, head, ahead.in_pass(head));
 }
 
 /// The scores of some tokens become weights, and what was summed before becomes relative to the largest of all so far
@@ -245,9 +255,9 @@ void attend_with(const AttendProblem& p, const Exponentiate& exponentiate) {
 
 template <class T>
 void attend(const AttendProblem& p) {
-  constexpr int64_t common = common_width;
-  if (p.head_dim == common) return attend_with<T, ScoreTokens<T, common>, MixTokens<T, common>>(p, exponentiate);
-  attend_with<T, ScoreTokens<T, 0>, MixTokens<T, 0>>(p, exponentiate);
+  with_width(p, [&](auto width) {
+    attend_with<T, ScoreTokens<T, width.value>, MixTokens<T, width.value>>(p, exponentiate);
+  });
 }
 
 }  // namespace xinslm::XINSLM_ISA

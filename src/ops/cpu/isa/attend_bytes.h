@@ -121,19 +121,24 @@ struct ByteScores {
   }
 };
 
-/// Scales of a block of some tokens' values, in parts of 65535th of the largest; zero beyond the last token.
+/// Tokens whose weights become codes together.
+constexpr int64_t tokens_coded = 4 * lanes;
+static_assert(attend_tokens % tokens_coded == 0);
+
+/// Scales of a block of some tokens' values.
 struct StepScales {
   float steps[attend_tokens];
   float largest;
 
-  void set(const float* scales, int64_t tokens) {
+  /// Scales become parts of the largest in 65535ths, and zero up to whole tokens_coded.
+  void set(int64_t tokens) {
     Vec most = {};
-    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(load(scales + i), most);
+    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(load(steps + i), most);
     largest = maximum(most);
     const float inverse = largest > 0 ? 65535 / largest : 0;
     int64_t i = 0;
-    for (; i < tokens; i += lanes) store(steps + i, load(scales + i) * inverse);
-    for (; i % (4 * lanes) != 0; i += lanes) store(steps + i, Vec{});
+    for (; i < tokens; i += lanes) store(steps + i, load(steps + i) * inverse);
+    for (; i % tokens_coded != 0; i += lanes) store(steps + i, Vec{});
   }
 };
 
@@ -148,7 +153,6 @@ inline constexpr BytePlaces byte_places;
 
 /// Weights of tokens times their values' scales in 16 bits, upper and lower bytes apart, for two blocks; zero beyond.
 struct ByteWeights {
-  static constexpr int64_t together = 4 * lanes;
   uint8_t upper[2][attend_tokens], lower[2][attend_tokens];
   float step[2];  // what 1 is worth
 
@@ -159,7 +163,7 @@ struct ByteWeights {
     const float largest = maximum(most);
     const float inverse = largest > 0 ? 1 / largest : 0;
     for (int block = 0; block < 2; ++block) step[block] = largest * scales[block].largest / 65535;
-    for (int64_t i = 0; i < tokens; i += together) {
+    for (int64_t i = 0; i < tokens; i += tokens_coded) {
       Vec shares[4];
       XINSLM_UNROLL
       for (int64_t v = 0; v < 4; ++v) shares[v] = part(weights, i + v * lanes, tokens) * inverse;
@@ -178,7 +182,7 @@ struct ByteWeights {
 
  private:
   static XINSLM_INLINE Vec part(const float* weights, int64_t i, int64_t tokens) {
-    return bits_as<Vec>(_mm512_maskz_loadu_ps(first_lanes(tokens - i), weights + i));
+    return load_lanes(first_lanes(tokens - i), weights + i);
   }
   /// Of 64 numbers of 16 bits, the lower and the upper bytes.
   static XINSLM_INLINE void store_bytes(const WordVec (&codes)[4], uint8_t* lower, uint8_t* upper) {
@@ -202,16 +206,13 @@ template <int heads, int64_t width>
 void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const Ahead& ahead) {
   const int64_t head_dim = head_width<width>(p);
   StepScales scales[2];
-  {
-    float read[2][attend_tokens];
-    for (int64_t token = 0; token < p.tokens; token += tokens_scored) {
-      const ChunkScales some =
-          read_scales(p.value_scales, head_dim, token, chunk, smaller<int64_t>(p.tokens - token, tokens_scored));
-      store(read[0] + token, some.first);
-      store(read[1] + token, some.second);
-    }
-    for (int block = 0; block < 2; ++block) scales[block].set(read[block], p.tokens);
+  for (int64_t token = 0; token < p.tokens; token += tokens_scored) {
+    const ChunkScales some =
+        read_scales(p.value_scales, head_dim, token, chunk, smaller<int64_t>(p.tokens - token, tokens_scored));
+    store(scales[0].steps + token, some.first);
+    store(scales[1].steps + token, some.second);
   }
+  for (StepScales& of_block : scales) of_block.set(p.tokens);
   ByteWeights weights[heads];
   for (int h = 0; h < heads; ++h) weights[h].set(p.scores + (first_head + h) * p.tokens, scales, p.tokens);
   const char* first = static_cast<const char*>(p.values) + chunk * byte_chunk;
@@ -267,9 +268,9 @@ inline float exponentiate_for_bytes(float* scores, int64_t tokens, float largest
   Vec total = {};
   for (int64_t i = 0; i < tokens; i += lanes) {
     const __mmask16 there = first_lanes(tokens - i);
-    const Vec weight = short_exponential(bits_as<Vec>(_mm512_maskz_loadu_ps(there, scores + i)), largest);
-    _mm512_mask_storeu_ps(scores + i, there, bits_as<__m512>(weight));
-    total += bits_as<Vec>(_mm512_maskz_mov_ps(there, bits_as<__m512>(weight)));
+    const Vec weights = short_weights(there, scores + i, largest);
+    _mm512_mask_storeu_ps(scores + i, there, bits_as<__m512>(weights));
+    total += weights;
   }
   return sum(total);
 }
@@ -280,18 +281,16 @@ struct MixBytes {
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
     for (int64_t i = 0; i * byte_chunk < head_width<width>(p); ++i) {
-      mix_bytes<heads, width>(p, first_head, i, i == 0 ? ahead : Ahead{});
+      mix_bytes<heads, width>(p, first_head, i, ahead.in_pass(i));
     }
   }
 };
 
 inline void attend_bytes(const AttendProblem& p) {
   if (p.head_dim % byte_chunk != 0 || p.head_dim > widest_head) return attend<int8_t>(p);
-  constexpr int64_t common = common_width;
-  if (p.head_dim == common) {
-    return attend_with<int8_t, ScoreBy<ByteScores, common>, MixBytes<common>>(p, exponentiate_for_bytes);
-  }
-  attend_with<int8_t, ScoreBy<ByteScores, 0>, MixBytes<0>>(p, exponentiate_for_bytes);
+  with_width(p, [&](auto width) {
+    attend_with<int8_t, ScoreBy<ByteScores, width.value>, MixBytes<width.value>>(p, exponentiate_for_bytes);
+  });
 }
 
 }  // namespace xinslm::XINSLM_ISA

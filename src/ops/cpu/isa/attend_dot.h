@@ -22,6 +22,10 @@ XINSLM_INLINE __m512i load_words(const void* from) {
 XINSLM_INLINE __mmask16 first_lanes(int64_t count) {
   return static_cast<__mmask16>(count < lanes ? (1u << larger<int64_t>(count, 0)) - 1 : 0xffff);
 }
+/// Those numbers; 0 in the other lanes, whose memory is not read.
+XINSLM_INLINE Vec load_lanes(__mmask16 there, const float* from) {
+  return bits_as<Vec>(_mm512_maskz_loadu_ps(there, from));
+}
 XINSLM_INLINE __m512i all_words(const void* word) {
   int32_t value;
   __builtin_memcpy(&value, word, sizeof value);
@@ -29,10 +33,10 @@ XINSLM_INLINE __m512i all_words(const void* word) {
 }
 
 /// e^(score - largest) of scores up to the largest, within 1e-5 of itself: for weights that are rounded to 16 bits.
-/// A polynomial for 2^x of least relative error on [-1/2, 1/2].
-XINSLM_INLINE Vec short_exponential(Vec score, float largest) {
+/// 0 in lanes that are not there. A polynomial for 2^x of least relative error on [-1/2, 1/2].
+XINSLM_INLINE Vec short_weights(__mmask16 there, const float* scores, float largest) {
   constexpr float log2_e = 1.44269504089f;
-  const Vec power = multiply_add(score, all(log2_e), all(-largest * log2_e));
+  const Vec power = multiply_add(load_lanes(there, scores), all(log2_e), all(-largest * log2_e));
   const Vec n = bits_as<Vec>(_mm512_maskz_roundscale_ps(0xffff, bits_as<__m512>(power), 0));
   const Vec r = power - n;
   Vec p = all(0.00966637f);
@@ -40,7 +44,7 @@ XINSLM_INLINE Vec short_exponential(Vec score, float largest) {
   p = multiply_add(p, r, all(0.24022349f));
   p = multiply_add(p, r, all(0.69312105f));
   p = multiply_add(p, r, all(1.0f));
-  return bits_as<Vec>(_mm512_maskz_scalef_ps(0xffff, bits_as<__m512>(p), bits_as<__m512>(n)));
+  return bits_as<Vec>(_mm512_maskz_scalef_ps(there, bits_as<__m512>(p), bits_as<__m512>(n)));
 }
 
 /// Four rows of 16 words; word 4 * L + j of row t becomes word 4 * L + t of out[j].

@@ -76,8 +76,7 @@ inline float exponentiate_to_pairs(float* scores, int64_t tokens, float largest)
   Vec total = {};
   for (int64_t i = 0; i < tokens; i += lanes) {
     const __mmask16 there = first_lanes(tokens - i);
-    const Vec weight = short_exponential(bits_as<Vec>(_mm512_maskz_loadu_ps(there, scores + i)), largest);
-    const HalfVec rounded = round_to_bfloat16(bits_as<Vec>(_mm512_maskz_mov_ps(there, bits_as<__m512>(weight))));
+    const HalfVec rounded = round_to_bfloat16(short_weights(there, scores + i, largest));
     total += bits_as<Vec>(words_of(rounded) << 16);
     _mm256_mask_storeu_epi16(to + 2 * i, static_cast<__mmask16>(there | there << 1), bits_as<__m256i>(rounded));
   }
@@ -129,18 +128,16 @@ struct MixPairs {
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
     for (int64_t i = 0; i * pair_chunk < head_width<width>(p); ++i) {
-      mix_pairs<heads, width>(p, first_head, i, i == 0 ? ahead : Ahead{});
+      mix_pairs<heads, width>(p, first_head, i, ahead.in_pass(i));
     }
   }
 };
 
 inline void attend_pairs(const AttendProblem& p) {
   if (p.head_dim % pair_chunk != 0 || p.head_dim > widest_head) return attend<Bfloat16>(p);
-  constexpr int64_t common = common_width;
-  if (p.head_dim == common) {
-    return attend_with<Bfloat16, ScoreBy<PairScores, common>, MixPairs<common>>(p, exponentiate_to_pairs);
-  }
-  attend_with<Bfloat16, ScoreBy<PairScores, 0>, MixPairs<0>>(p, exponentiate_to_pairs);
+  with_width(p, [&](auto width) {
+    attend_with<Bfloat16, ScoreBy<PairScores, width.value>, MixPairs<width.value>>(p, exponentiate_to_pairs);
+  });
 }
 
 }  // namespace xinslm::XINSLM_ISA

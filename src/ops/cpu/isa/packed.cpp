@@ -48,11 +48,18 @@ void quantize_blocks(const float* x, int64_t blocks, int8_t* codes, float* scale
   for (int64_t b = 0; b < blocks; ++b) scales[b] = round_to_codes(x + b * block, 1, codes + b * block, 0, &sum);
 }
 
+/// For some rows, which are much to compute.
+template <class Weights>
+XINSLM_INLINE void ask_ahead_of_block(const uint8_t* block) {
+  XINSLM_UNROLL
+  for (int i = 0; i < Weights::block_bytes; i += vector_bytes) ask_ahead(block + i);
+}
+
 template <class Weights>
 void decode_ahead(const uint8_t* values, const typename Weights::Scale* scales, int64_t blocks, uint8_t* to,
                   float* to_scales) {
   for (int64_t b = 0; b < blocks; ++b, values += Weights::block_bytes, scales += group_rows, to_scales += group_rows) {
-    Weights::ask_ahead_of(values);
+    ask_ahead_of_block<Weights>(values);
     for (int first = 0; first < group_rows; first += lanes) {
       ByteVec weights[8];
       Weights::decode(values, first, weights);
@@ -104,7 +111,7 @@ void multiply_stretch(const uint8_t* values, const Scales& scales, int64_t count
   const DotStart* starts = tile.x.starts;
   for (int64_t b = 0; b < count; ++b, codes += tile.height * block, starts += tile.height) {
     ByteVec weights[8];
-    if (rows > 2 && first == 0) Weights::ask_ahead_of(values + b * Weights::block_bytes);
+    if (!Weights::is_decoded && rows > 2 && first == 0) ask_ahead_of_block<Weights>(values + b * Weights::block_bytes);
     Weights::decode(values + b * Weights::block_bytes, first, weights);
     const Vec scale = scales.of(b, first);
 #ifdef __ARM_FEATURE_MATMUL_INT8

@@ -10,20 +10,13 @@ constexpr int group_rows = 16;  // weight rows of a group
 constexpr int row_bytes = 4;    // neighbouring columns of one row in a vector of 64 bytes
 constexpr int vector_bytes = group_rows * row_bytes;
 
-/// For many rows, which are much to compute. @param block  of stored weights
-template <int block_bytes>
-XINSLM_INLINE void ask_ahead_of_block(const uint8_t* block) {
-  XINSLM_UNROLL
-  for (int i = 0; i < block_bytes; i += vector_bytes) ask_ahead(block + i);
-}
-
 /// Weights of `lanes` rows of a group, from row `first`: a block decoded to bytes ready for dot().
 struct Mxfp4Weights {
   using Scale = uint8_t;
   static constexpr bool can_be_shifted = true;
+  static constexpr bool is_decoded = false;
   static constexpr int block_bytes = 4 * vector_bytes;
 
-  static XINSLM_INLINE void ask_ahead_of(const uint8_t* block) { ask_ahead_of_block<block_bytes>(block); }
   static XINSLM_INLINE int32_t start(const DotStart& of) { return of.fp4; }
   static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
     return dot_fp4(start, weights, x);
@@ -45,9 +38,9 @@ struct Mxfp4Weights {
 struct Q8Weights {
   using Scale = uint16_t;
   static constexpr bool can_be_shifted = false;
+  static constexpr bool is_decoded = false;
   static constexpr int block_bytes = 8 * vector_bytes;
 
-  static XINSLM_INLINE void ask_ahead_of(const uint8_t* block) { ask_ahead_of_block<block_bytes>(block); }
   static XINSLM_INLINE int32_t start(const DotStart& of) { return of.q8; }
   static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
     return dot_q8(start, weights, x);
@@ -98,9 +91,9 @@ struct HalfScales {
 template <class Weights>
 struct DecodedBytes : Weights {
   using Scale = float;
+  static constexpr bool is_decoded = true;
   static constexpr int block_bytes = group_rows * block;
 
-  static XINSLM_INLINE void ask_ahead_of(const uint8_t*) {}
   static XINSLM_INLINE Vec scale(const float* scales) { return load(scales); }
   static XINSLM_INLINE void arrange(ByteVec (&)[8]) {}
   static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
