@@ -186,15 +186,20 @@ class Bench {
       json_["perplexity"]["by_effort"][effort.name] = perplexity_json(result);
   }
 
-  /// Of packed weights computed with as they are, from the same weights in exact arithmetic.
+  /// Of packed weights computed with as they are, and of keys and values as they are kept, from exact arithmetic with
+  /// the same weights.
   void run_divergence() {
-    const bool packed = std::ranges::any_of(open_.model.parameters(),
-                                            [&](const auto& named) { return open_.model.is_packed(named.first); });
-    if (!packed) usage_error(open_.folder.string(), ": has no packed weights, whose products could be inexact");
+    if (!open_.model.has_packed() && !options_.given("--kv-type")) {
+      usage_error(open_.folder.string(),
+                  ": has no packed weights, whose products could be inexact; with --kv-type the "
+                  "divergence is measured that keeping keys and values costs");
+    }
     const Transformer exact = dequantized(open_.model, at::kFloat);
+    DivergenceOptions how{options_.context, options_.limit};
+    if (options_.given("--kv-type")) how.kv_type = kv_type(options_.model).value_or(default_kv_type(open_.model));
     const DivergenceResult result = with_progress("divergence", [&](const ShowProgress& progress) {
       return measure_divergence(open_.model, exact, *open_.tokenizer, options_.data,
-                                {0, line_end(), options_.separator}, options_.context, options_.limit, progress);
+                                {0, line_end(), options_.separator}, how, progress);
     });
     print(divergence_table(result));
     json_["divergence"] = divergence_json(result);
@@ -240,8 +245,8 @@ void check_options(const BenchOptions& options) {
   refuse(text, {"--line-end", "--separator"}, "perplexity and divergence of a file, --data FILE");
   refuse(scores || text, {"--context"}, "benchmarks, and perplexity and divergence of a file, --data FILE");
   if (divergence && !file) usage_error("divergence is measured over a text; name it with --data FILE");
-  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--depth", "--repetitions", "--kv-type"},
-         "speed");
+  refuse(all || any("speed"), {"--prompt-tokens", "--generate-tokens", "--depth", "--repetitions"}, "speed");
+  refuse(all || divergence || any("speed"), {"--kv-type"}, "speed and divergence");
 }
 
 /// What is asked for; all of it is known to be there before the model is opened.

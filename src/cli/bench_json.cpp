@@ -10,7 +10,7 @@ Json speed_at_depth_json(const SpeedOptions& options, const SpeedResult& result)
                 {"deviation", speed.deviation},
                 {"repetitions", speed.count}};
   };
-  Json json = {{"depth", result.depth}};
+  Json json = {{"depth", result.depth}, {"kv_type", kv_type_name(result.kv_type)}};
   if (result.prompt.count > 0) json["prompt"] = one(options.prompt_tokens, result.prompt);
   if (result.generate.count > 0) {
     json["generate"] = one(options.generate_tokens, result.generate);
@@ -54,11 +54,13 @@ Json perplexity_json(const PerplexityResult& result) {
 }
 
 Json divergence_json(const DivergenceResult& result) {
-  return {{"mean", result.mean},
-          {"largest", result.largest},
-          {"agreement", result.agreement},
-          {"tokens", result.tokens},
-          {"context", result.context}};
+  Json json = {{"mean", result.mean},
+               {"largest", result.largest},
+               {"agreement", result.agreement},
+               {"tokens", result.tokens},
+               {"context", result.context}};
+  if (result.kv_type) json["kv_type"] = kv_type_name(*result.kv_type);
+  return json;
 }
 
 Json speed_json(const SpeedOptions& options, const std::vector<SpeedResult>& results) {

@@ -50,8 +50,9 @@ std::string perplexity_table(const ByEffort<PerplexityResult>& results) {
 std::string divergence_table(const DivergenceResult& result) {
   Table table({"mean KL divergence", "largest", "same best token"});
   table.add({cat(result.mean), cat(result.largest), fixed(100 * result.agreement, 2) + " %"});
-  return table.text() + faint(cat(grouped(result.tokens), " tokens in windows of ", result.context,
-                                  "; packed weights against the same weights in exact arithmetic, nats\n"));
+  const std::string kept = result.kv_type ? ", one by one, keys and values in " + kv_type_name(*result.kv_type) : "";
+  return table.text() + faint(cat(grouped(result.tokens), " tokens in windows of ", result.context, kept,
+                                  "; against the same weights in exact arithmetic, nats\n"));
 }
 
 std::string speed_table(const SpeedOptions& options, const ByEffort<std::vector<SpeedResult>>& results) {
@@ -78,6 +79,7 @@ std::string speed_table(const SpeedOptions& options, const ByEffort<std::vector<
   }
   std::string notes = cat("mean of ", options.repetitions, " repetitions", compares ? ", depths in turns" : "");
   const SpeedResult& one = main_result(results).front();
+  notes += "; keys and values in " + kv_type_name(one.kv_type);
   if (one.read_bandwidth > 0) {
     notes += cat("; after ", grouped(one.depth), " a token reads ", fixed(one.bytes_per_token / 1e6, 1), " MB: ",
                  fixed(100 * one.bus_share(), 0), " % of the ", fixed(one.read_bandwidth / 1e9, 1),

@@ -69,9 +69,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 
 void add_kv_option(CLI::App& command, ModelOptions& options) {
   command
-      .add_option(
-          "--kv-type", options.kv_type,
-          "what keys and values are kept in: auto (the model's type), float32, bfloat16, float16 or q8 (8 bits)")
+      .add_option("--kv-type", options.kv_type,
+                  "what keys and values are kept in: float32, bfloat16, float16, q8 (8 bits) or auto (q8 with packed "
+                  "weights on the processor, else the model's type)")
       ->type_name("NAME")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "q8"}))
       ->capture_default_str();

@@ -95,8 +95,8 @@ Json json_of(const Subject& subject) {
   const ParameterCounts counts = count_parameters(settings.model);
   const WeightMemory weights = weight_memory(settings.model);
   const TrainingMemory training = training_memory(settings);
-  const auto cache = [&](int64_t bytes) {
-    return kv_cache_memory(settings.model, subject.cache_batch, subject.cache_length, bytes);
+  const auto cache = [&](at::ScalarType type) {
+    return kv_cache_memory(settings.model, subject.cache_batch, subject.cache_length, type);
   };
   Json json;
   json["name"] = subject.name;
@@ -115,8 +115,9 @@ Json json_of(const Subject& subject) {
                       {"total_bytes", training.total()}};
   json["kv_cache"] = {{"batch", subject.cache_batch},
                       {"length", subject.cache_length},
-                      {"float32_bytes", cache(4)},
-                      {"bfloat16_bytes", cache(2)}};
+                      {"float32_bytes", cache(at::kFloat)},
+                      {"bfloat16_bytes", cache(at::kBFloat16)},
+                      {"q8_bytes", cache(at::kChar)}};
   json["token"] = token_json(subject);
   json["machine_bytes"] = total_memory();
   json["usable_bytes"] = usable_memory(settings);
@@ -155,8 +156,9 @@ void print_memory(const Subject& subject) {
   row("weights, bfloat16", weights.bfloat16);
   row("weights, experts in MXFP4", weights.mxfp4);
   const std::string cache = cat("KV cache, ", subject.cache_batch, " x ", subject.cache_length, " tokens");
-  row(cache + ", float32", kv_cache_memory(settings.model, subject.cache_batch, subject.cache_length, 4));
-  row(cache + ", bfloat16", kv_cache_memory(settings.model, subject.cache_batch, subject.cache_length, 2));
+  for (const auto& [name, type] : {std::pair{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}, {"q8", at::kChar}}) {
+    row(cat(cache, ", ", name), kv_cache_memory(settings.model, subject.cache_batch, subject.cache_length, type));
+  }
   row(cat("training, ", settings.training.per_device_train_batch_size, " x ", settings.training.max_seq_length,
           " tokens", settings.training.gradient_checkpointing ? ", checkpointing" : ""),
       training.total());

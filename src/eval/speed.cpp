@@ -75,10 +75,8 @@ std::vector<at::Tensor> large_weights(const Transformer& model) {
 
 class SpeedTest {
  public:
-  SpeedTest(const Transformer& model, const SpeedOptions& options, int64_t depth)
-      : model_(model),
-        cache_(model.config(), 1, model.device(), options.kv_type.value_or(model.type())),
-        depth_(depth) {
+  SpeedTest(const Transformer& model, const SpeedOptions& options, int64_t depth, at::ScalarType kv_type)
+      : model_(model), cache_(model.config(), 1, model.device(), kv_type), depth_(depth) {
     forward_.kv_cache = &cache_;
     forward_.num_experts_per_tok = options.num_experts_per_tok;
     forward_.last_tokens = 1;
@@ -152,8 +150,9 @@ std::vector<SpeedResult> measure_speed(const Transformer& model, const SpeedOpti
   check(model, options);
   settle(model);
   const size_t depths = options.depths.size();
+  const at::ScalarType kv_type = options.kv_type.value_or(default_kv_type(model));
   std::deque<SpeedTest> tests;  // which stay where they are: each points to its own cache
-  for (const int64_t depth : options.depths) tests.emplace_back(model, options, depth);
+  for (const int64_t depth : options.depths) tests.emplace_back(model, options, depth, kv_type);
   const int64_t parts = (options.prompt_tokens > 0) + (options.generate_tokens > 0);
   const auto runs = static_cast<double>(parts * options.repetitions) * static_cast<double>(depths);
   int64_t done = 0;
@@ -177,10 +176,9 @@ std::vector<SpeedResult> measure_speed(const Transformer& model, const SpeedOpti
   std::vector<SpeedResult> results;
   for (size_t d = 0; d < depths; ++d) {
     const int64_t depth = options.depths[d], middle = depth + options.generate_tokens / 2;
-    const int64_t bytes = reads ? bytes_read_per_token(model, options.num_experts_per_tok, middle,
-                                                       options.kv_type.value_or(model.type()))
-                                : 0;
-    results.push_back({depth, estimate(prompt[d]), estimate(generate[d]), static_cast<double>(bytes), bandwidth});
+    const int64_t bytes = reads ? bytes_read_per_token(model, options.num_experts_per_tok, middle, kv_type) : 0;
+    results.push_back(
+        {depth, kv_type, estimate(prompt[d]), estimate(generate[d]), static_cast<double>(bytes), bandwidth});
   }
   return results;
 }

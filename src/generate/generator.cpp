@@ -153,7 +153,7 @@ TokenChoice Generator::State::choose(Sampler& sampler, std::span<const TokenId> 
 
 Generator::Generator(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer,
                      std::optional<at::ScalarType> kv_type)
-    : state_(std::make_unique<State>(model, std::move(tokenizer), kv_type.value_or(model.type()))) {}
+    : state_(std::make_unique<State>(model, std::move(tokenizer), kv_type.value_or(default_kv_type(model)))) {}
 
 Generator::~Generator() = default;
 

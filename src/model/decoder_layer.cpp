@@ -74,7 +74,8 @@ void store_row(const float* x, const at::Tensor& stored, const at::Tensor& scale
     std::transform(x, x + width, reinterpret_cast<at::Half*>(to), [](float v) { return at::Half(v); });
   } else if (stored.scalar_type() == at::kChar) {
     const int64_t blocks = width / quant_block;
-    packed_kernels().quantize_blocks(x, blocks, reinterpret_cast<int8_t*>(to), scales.data_ptr<float>() + row * blocks);
+    packed_kernels().quantize_blocks[element_float32](x, blocks, reinterpret_cast<int8_t*>(to),
+                                                      scales.data_ptr<float>() + row * blocks);
   } else {
     row_kernels().scale[element_of(stored)](x, 1.0f, to, width);
   }

@@ -82,13 +82,13 @@ WeightMemory weight_memory(const ModelConfig& config) {
   return {4 * counts.total, 2 * counts.total, 2 * (counts.total - counts.expert) + packed};
 }
 
-int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, int64_t element_bytes) {
+int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType kv_type) {
   int64_t tokens = 0;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const int64_t window = config.window(layer);
     tokens += window == 0 ? length : std::min(length, 2 * window);
   }
-  return 2 * batch * config.num_key_value_heads * config.head_dim * tokens * element_bytes;
+  return 2 * batch * config.num_key_value_heads * tokens * kv_row_bytes(config.head_dim, kv_type);
 }
 
 TrainingMemory training_memory(const Settings& settings) {

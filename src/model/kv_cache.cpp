@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "xinslm/core/device.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/quant/quant_error.h"
@@ -30,6 +31,15 @@ StoredHeads joined(const StoredHeads& a, const StoredHeads& b) {
 }
 
 }  // namespace
+
+std::string kv_type_name(at::ScalarType kv_type) {
+  return kv_type == at::kChar ? "q8" : compute_type_name(kv_type);
+}
+
+int64_t kv_row_bytes(int64_t head_dim, at::ScalarType kv_type) {
+  const auto size = [](at::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); };
+  return head_dim * size(kv_type) + (kv_type == at::kChar ? head_dim / quant_block * size(at::kFloat) : 0);
+}
 
 KvCache::KvCache(const ModelConfig& config, int64_t batch, at::Device device, at::ScalarType type)
     : batch_(batch), heads_(config.num_key_value_heads), head_dim_(config.head_dim), device_(device), type_(type) {

@@ -173,6 +173,11 @@ ParameterCounts count_parameters(const ModelConfig& config) {
   return counts;
 }
 
+at::ScalarType default_kv_type(const Transformer& model) {
+  const bool fits = model.config().head_dim % quant_block == 0;
+  return model.has_packed() && model.device().is_cpu() && fits ? at::kChar : model.type();
+}
+
 int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_tok, int64_t length,
                              at::ScalarType kv_type) {
   const ModelConfig& config = model.config();
@@ -192,9 +197,7 @@ int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_t
       bytes += (of.gate_up_packed->bytes() + of.down_packed->bytes()) / config.num_experts * experts;
     }
     const int64_t window = config.window(layer), seen = window > 0 ? std::min(window, length) : length;
-    int64_t row = config.head_dim * static_cast<int64_t>(c10::elementSize(kv_type));
-    if (kv_type == at::kChar) row += config.head_dim / quant_block * static_cast<int64_t>(sizeof(float));  // scales
-    bytes += 2 * seen * config.num_key_value_heads * row;
+    bytes += 2 * seen * config.num_key_value_heads * kv_row_bytes(config.head_dim, kv_type);
   }
   return bytes;
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "ops/checks.h"
+#include "ops/cpu/stored_heads.h"
 #include "ops/mps/attention.h"
 #include "ops/mps/stored_heads.h"
 #include "xinslm/ops/attention.h"
@@ -25,6 +26,7 @@ void store(const at::Tensor& x, const StoredHeads& place) {
     place.values.copy_(x);
     return;
   }
+  if (cpu::store_integers(x, place)) return;
   const at::Tensor blocks = x.to(at::kFloat).unflatten(-1, {-1, quant_block});
   const at::Tensor scales = blocks.abs().amax(-1) / 127;
   const at::Tensor inverse = at::where(scales > 0, scales.reciprocal(), scales);
@@ -51,6 +53,8 @@ at::Tensor load_heads(const StoredHeads& heads, at::ScalarType type) {
   require(fit(heads), "load_heads: ", heads.values.sizes(), " of ", heads.values.scalar_type(),
           " has no scales that fit");
   if (!heads.scales.defined()) return heads.values.to(type);
+  at::Tensor loaded = at::empty(heads.values.sizes(), heads.values.options().dtype(type));
+  if (cpu::load_integers(heads, loaded)) return loaded;
   const at::Tensor blocks = heads.values.to(at::kFloat).unflatten(-1, {-1, quant_block});
   return (blocks * heads.scales.unsqueeze(-1)).flatten(-2).to(type);
 }

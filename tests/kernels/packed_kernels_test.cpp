@@ -81,17 +81,22 @@ void check_half_scales(int64_t blocks, std::mt19937& random, Checks& checks) {
                  at_size("mxfp4_with_half_scales", 1, blocks));
 }
 
-void check_quantize_blocks(int64_t blocks, std::mt19937& random, Checks& checks) {
-  const std::vector<float> x = random_floats(blocks * block, random);
-  std::vector<int8_t> codes(x.size());
+void check_quantize_blocks(Element e, int64_t blocks, std::mt19937& random, Checks& checks) {
+  const Values x = random_values(e, blocks * block, random);
+  std::vector<int8_t> codes(static_cast<size_t>(blocks * block));
   std::vector<float> scales(static_cast<size_t>(blocks));
-  packed_kernels().quantize_blocks(x.data(), blocks, codes.data(), scales.data());
+  packed_kernels().quantize_blocks[e](x.data(), blocks, codes.data(), scales.data());
+  Doubles restored(codes.size());
   double worst = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
+  for (size_t i = 0; i < codes.size(); ++i) {
     const double scale = scales[i / block];
-    worst = std::max(worst, std::abs(x[i] - codes[i] * scale) / scale);
+    restored[i] = codes[i] * scale;
+    worst = std::max(worst, std::abs(x[i] - restored[i]) / scale);
   }
   checks.at_most(worst, 0.5001, at_size("quantize_blocks", 1, blocks));
+  Values back(e, blocks * block);
+  packed_kernels().dequantize_blocks[e](codes.data(), scales.data(), blocks, back.data());
+  checks.near(back, restored, at_size("dequantize_blocks", 1, blocks), 1e-6);
 }
 
 /// Code of column `column` of a row of checkpoint values.
@@ -138,11 +143,11 @@ void check_packed_kernels(Checks& checks) {
   std::mt19937 random(1);
   for (const int64_t blocks : {1, 2, 5, 9}) check_products(blocks, random, checks);
   for (const int64_t blocks : {1, 2, 3, 4, 5, 9}) check_half_scales(blocks, random, checks);
-  for (const int64_t blocks : {1, 3}) check_quantize_blocks(blocks, random, checks);
   for (int64_t blocks = 1; blocks <= 9; ++blocks) {
     for (const int64_t rows : {1, 7, 15, 16}) check_group_mxfp4(rows, blocks, random, checks);
   }
   for (const Element e : all_elements) {
+    for (const int64_t blocks : {1, 3}) check_quantize_blocks(e, blocks, random, checks);
     for (const int64_t width : {1, 7, 64, 67}) check_rows_times_vector(e, width, random, checks);
   }
 }

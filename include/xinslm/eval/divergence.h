@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "xinslm/eval/perplexity.h"
 #include "xinslm/model/transformer.h"
@@ -14,13 +15,21 @@ struct DivergenceResult {
   double agreement = 0;  ///< share of tokens for which both find the same next token most probable
   int64_t tokens = 0;
   int64_t context = 0;
+  std::optional<at::ScalarType> kv_type = {};
 };
 
-/// Both read a file's first tokens in windows of `context`, the same tokens in each.
-/// @param limit  tokens; 0 = all
+struct DivergenceOptions {
+  int64_t context = 0;  ///< tokens of a window; 0 = all positions of the model, at most 1,024
+  int64_t limit = 0;    ///< tokens in all; 0 = the whole file
+  /// What the model keeps keys and values in while it reads token by token, as generation does. Without it a window is
+  /// one pass, and nothing is kept.
+  std::optional<at::ScalarType> kv_type = {};
+};
+
+/// Both read a file's first tokens in windows, the same tokens in each; the reference each window in one pass.
 /// @throws Error(data) when the file is missing or without text, Error(usage) when the vocabularies differ
 DivergenceResult measure_divergence(const Transformer& model, const Transformer& reference, const Tokenizer& tokenizer,
-                                    const std::filesystem::path& file, const PerplexityOptions& text, int64_t context,
-                                    int64_t limit, const ShowProgress& progress = {});
+                                    const std::filesystem::path& file, const PerplexityOptions& text,
+                                    const DivergenceOptions& options, const ShowProgress& progress = {});
 
 }  // namespace xinslm

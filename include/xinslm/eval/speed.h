@@ -15,11 +15,12 @@ struct SpeedOptions {
   std::vector<int64_t> depths = {0};  ///< tokens that are in the KV cache before the timing starts; at least one number
   int64_t repetitions = 5;
   int64_t num_experts_per_tok = 0;        ///< 0 = configured
-  std::optional<at::ScalarType> kv_type;  ///< what keys and values are kept in; without it the model's type
+  std::optional<at::ScalarType> kv_type;  ///< what keys and values are kept in; without it default_kv_type()
 };
 
 struct SpeedResult {
   int64_t depth = 0;
+  at::ScalarType kv_type;
   Estimate prompt;    ///< tokens a second over the repetitions, of a prompt computed at once; count 0 = not asked for
   Estimate generate;  ///< tokens a second, one after the other, the choice of the token included
   double bytes_per_token = 0;  ///< weights, and keys and values in the middle of the run, that generation reads

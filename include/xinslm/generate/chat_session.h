@@ -23,7 +23,7 @@ class ChatSession {
 
   /// The model must outlive the session.
   /// @param chat_format  false = continue text, whatever the tokenizer could do
-  /// @param kv_type  what keys and values are kept in; without it the model's type
+  /// @param kv_type  what keys and values are kept in; without it default_kv_type()
   /// @throws Error(data) when a chat format is asked for that the tokenizer has no tokens for
   ChatSession(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer, bool chat_format,
               std::optional<at::ScalarType> kv_type = {});

@@ -48,7 +48,7 @@ struct GenerateResult {
 class Generator {
  public:
   /// The model must outlive the generator.
-  /// @param kv_type  what keys and values are kept in; without it the model's type
+  /// @param kv_type  what keys and values are kept in; without it default_kv_type()
   Generator(const Transformer& model, std::shared_ptr<const Tokenizer> tokenizer,
             std::optional<at::ScalarType> kv_type = {});
   ~Generator();

@@ -1,4 +1,6 @@
 #pragma once
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,8 +20,7 @@ WeightMemory weight_memory(const ModelConfig& config);
 
 /// Bytes of the KV cache of `batch` sequences of `length` tokens: full layers hold every token, windowed ones at most
 /// two windows.
-/// @param element_bytes  4 for float32, 2 for bfloat16
-int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, int64_t element_bytes);
+int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType kv_type);
 
 /// Bytes of a training run at its largest, by what they are for.
 struct TrainingMemory {

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,12 @@
 #include "xinslm/ops/stored_heads.h"
 
 namespace xinslm {
+
+/// "q8" of 8-bit integers, else the name of the type.
+std::string kv_type_name(at::ScalarType kv_type);
+
+/// Bytes of a token's key or value of one head: `head_dim` numbers of that type, with their scales.
+int64_t kv_row_bytes(int64_t head_dim, at::ScalarType kv_type);
 
 /// Keys and values of the tokens seen so far, one sequence or a batch of equal length, in float32, bfloat16, float16 or
 /// 8-bit integers (at::kChar: blocks of 32 values of a head with one float32 scale, the largest magnitude / 127). Full

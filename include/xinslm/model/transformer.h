@@ -73,6 +73,7 @@ class Transformer {
 
   /// Whether a parameter's place is taken by a packed tensor.
   bool is_packed(const std::string& name) const { return packed_.contains(name); }
+  bool has_packed() const { return !packed_.empty(); }
 
   /// Brings some more of the matrices that each token reads, one large one or several small ones, out of a file's map,
   /// whose pages are small, into large pages of the process (core/huge_pages.h) when the machine has the memory;
@@ -120,6 +121,11 @@ class Transformer {
   std::set<std::string> packed_;  // names of parameters that packed tensors take the place of
   ModelWeights weights_;          // the same tensors by their place in the model
 };
+
+/// What generation keeps keys and values in unless it is told: 8-bit integers where weights are packed and the
+/// processor computes, since products with packed weights round activations to 8 bits there anyway; else the model's
+/// type.
+at::ScalarType default_kv_type(const Transformer& model);
 
 /// Bytes of weights, keys and values that computing one token after `length` others reads, from what the model holds.
 /// @param num_experts_per_tok  0 = the configured number

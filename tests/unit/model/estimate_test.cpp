@@ -21,7 +21,7 @@ TEST(WeightMemory, IsThatOfThePublishedCheckpoints) {
 TEST(KvCacheMemory, WindowedLayersStopGrowing) {
   const ModelConfig config = preset_model("gpt-oss-20b");
   // Twelve full layers of 8 heads of 64, keys and values, 2 bytes: 24.6 KB a token.
-  EXPECT_EQ(kv_cache_memory(config, 1, 10001, 2) - kv_cache_memory(config, 1, 10000, 2), 24576);
+  EXPECT_EQ(kv_cache_memory(config, 1, 10001, at::kBFloat16) - kv_cache_memory(config, 1, 10000, at::kBFloat16), 24576);
 }
 
 TEST(KvCacheMemory, IsWhatACacheHolds) {
@@ -32,8 +32,8 @@ TEST(KvCacheMemory, IsWhatACacheHolds) {
   ForwardOptions options;
   options.kv_cache = &cache;
   model.hidden_states(some_tokens(2, 1024), options);
-  EXPECT_LE(cache.bytes(), kv_cache_memory(config, 2, 1024, 4));
-  EXPECT_GT(cache.bytes(), kv_cache_memory(config, 2, 1024, 4) / 2);
+  EXPECT_LE(cache.bytes(), kv_cache_memory(config, 2, 1024, at::kFloat));
+  EXPECT_GT(cache.bytes(), kv_cache_memory(config, 2, 1024, at::kFloat) / 2);
 }
 
 Settings large_run() {

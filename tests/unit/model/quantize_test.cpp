@@ -111,6 +111,18 @@ TEST_F(Quantize, StepsGiveTheLogitsOfTheWholeText) {
   }
 }
 
+TEST_F(Quantize, MakesEightBitKeysAndValuesTheUsualOnes) {
+  ModelConfig config = packable_config();
+  for (const int64_t width : {config.head_dim, int64_t{32}}) {
+    config.head_dim = width;
+    write(small_model(config));
+    fs::remove_all(folder_ / "packed");
+    ASSERT_TRUE(quantize());
+    EXPECT_EQ(default_kv_type(packed()), width % 32 == 0 ? at::kChar : at::kFloat) << width;
+    EXPECT_EQ(default_kv_type(small_model(config)), at::kFloat);
+  }
+}
+
 TEST_F(Quantize, TakesTheOtherMatricesToEightBitsWhenAsked) {
   for (const bool tied : {false, true}) {
     ModelConfig config = packable_config();

@@ -7,7 +7,8 @@ namespace {
 
 /// Codes of `count` blocks that share a scale, the blocks' codes `apart` bytes from each other; sums [count] of codes.
 /// @return the scale
-float round_to_codes(const float* x, int64_t count, int8_t* codes, int64_t apart, int32_t* sums) {
+template <class T>
+float round_to_codes(const T* x, int64_t count, int8_t* codes, int64_t apart, int32_t* sums) {
   Vec largest = {};
   for (int64_t i = 0; i < count * block; i += lanes) {
     const Vec v = load(x + i);
@@ -43,9 +44,22 @@ void quantize(const float* x, int64_t blocks, const QuantizedRow& to) {
   }
 }
 
-void quantize_blocks(const float* x, int64_t blocks, int8_t* codes, float* scales) {
+template <class T>
+void quantize_blocks(const void* x, int64_t blocks, int8_t* codes, float* scales) {
+  const T* from = static_cast<const T*>(x);
   int32_t sum;
-  for (int64_t b = 0; b < blocks; ++b) scales[b] = round_to_codes(x + b * block, 1, codes + b * block, 0, &sum);
+  for (int64_t b = 0; b < blocks; ++b) scales[b] = round_to_codes(from + b * block, 1, codes + b * block, 0, &sum);
+}
+
+template <class T>
+void dequantize_blocks(const int8_t* codes, const float* scales, int64_t blocks, void* x) {
+  T* to = static_cast<T*>(x);
+  for (int64_t b = 0; b < blocks; ++b, codes += block, to += block) {
+    XINSLM_UNROLL
+    for (int i = 0; i < block; i += lanes) {
+      store(to + i, __builtin_convertvector(widened(codes + i), Vec) * scales[b]);
+    }
+  }
 }
 
 /// For some rows, which are much to compute.
@@ -322,7 +336,8 @@ void rows_times_vector(const void* matrix, int64_t width, int64_t rows, const fl
 const PackedKernels packed_kernels = {
     tile_rows,
     quantize,
-    quantize_blocks,
+    {quantize_blocks<float>, quantize_blocks<Bfloat16>},
+    {dequantize_blocks<float>, dequantize_blocks<Bfloat16>},
     multiply<Mxfp4Weights>,
     multiply_with_half_scales,
     group_mxfp4,
