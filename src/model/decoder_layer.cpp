@@ -73,9 +73,8 @@ void store_row(const float* x, const at::Tensor& stored, const at::Tensor& scale
   if (stored.scalar_type() == at::kHalf) {
     std::transform(x, x + width, reinterpret_cast<at::Half*>(to), [](float v) { return at::Half(v); });
   } else if (stored.scalar_type() == at::kChar) {
-    const int64_t blocks = width / quant_block;
-    packed_kernels().quantize_blocks[element_float32](x, blocks, reinterpret_cast<int8_t*>(to),
-                                                      scales.data_ptr<float>() + row * blocks);
+    scales.data_ptr<float>()[row] =
+        packed_kernels().quantize_row[element_float32](x, width / quant_block, reinterpret_cast<int8_t*>(to));
   } else {
     row_kernels().scale[element_of(stored)](x, 1.0f, to, width);
   }
@@ -277,9 +276,8 @@ void DecoderLayer::attend_stretch(DecodeScratch& scratch, DecodeScratch::Own& ow
   problem.keys = row_at(place.keys, row, width);
   problem.values = row_at(place.values, row, width);
   if (place.key_scales.defined()) {
-    const int64_t blocks = width / quant_block;
-    problem.key_scales = floats_of(place.key_scales) + row * blocks;
-    problem.value_scales = floats_of(place.value_scales) + row * blocks;
+    problem.key_scales = floats_of(place.key_scales) + row;
+    problem.value_scales = floats_of(place.value_scales) + row;
   }
   problem.tokens = end - begin;
   problem.group = group;

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 
 #include "xinslm/core/device.h"
 #include "xinslm/core/error.h"
@@ -38,7 +37,7 @@ std::string kv_type_name(at::ScalarType kv_type) {
 
 int64_t kv_row_bytes(int64_t head_dim, at::ScalarType kv_type) {
   const auto size = [](at::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); };
-  return head_dim * size(kv_type) + (kv_type == at::kChar ? head_dim / quant_block * size(at::kFloat) : 0);
+  return head_dim * size(kv_type) + (kv_type == at::kChar ? size(at::kFloat) : 0);
 }
 
 KvCache::KvCache(const ModelConfig& config, int64_t batch, at::Device device, at::ScalarType type)
@@ -90,14 +89,13 @@ void KvCache::drop_unfinished(Layer& layer) const {
 
 /// Room for keys and for values, one behind the other, so that they fill large pages sooner.
 std::pair<StoredHeads, StoredHeads> KvCache::empty_pair(int64_t tokens) const {
-  const auto of = [&](int64_t width, at::ScalarType type) {
-    const std::array<int64_t, 5> sizes = {2, batch_, heads_, tokens, width};
+  const auto of = [&](at::IntArrayRef sizes, at::ScalarType type) {
     return device_.is_cpu() ? empty_from_huge_page(sizes, type)
                             : at::empty(sizes, at::TensorOptions().device(device_).dtype(type));
   };
-  const at::Tensor values = of(head_dim_, type_);
+  const at::Tensor values = of({2, batch_, heads_, tokens, head_dim_}, type_);
   if (type_ != at::kChar) return {{values[0], {}}, {values[1], {}}};
-  const at::Tensor scales = of(head_dim_ / quant_block, at::kFloat);
+  const at::Tensor scales = of({2, batch_, heads_, tokens}, at::kFloat);
   return {{values[0], scales[0]}, {values[1], scales[1]}};
 }
 

@@ -11,7 +11,7 @@ struct AttentionInput {
   at::Tensor query, key, value, sinks;
   int64_t window = 0;
   at::Tensor document_ids;
-  at::Tensor key_scales, value_scales;  ///< [B, K, S, D / 32] float32, with keys and values of int8
+  at::Tensor key_scales, value_scales;  ///< [B, K, S] float32, with keys and values of int8
 };
 
 struct AttentionOutput {

@@ -16,9 +16,8 @@ namespace {
 bool fit(const StoredHeads& heads) {
   if (heads.values.dim() != 4) return false;
   if (heads.values.scalar_type() != at::kChar) return !heads.scales.defined();
-  auto sizes = heads.values.sizes().vec();
-  sizes[3] /= quant_block;
-  return heads.values.size(3) % quant_block == 0 && heads.scales.defined() && heads.scales.sizes() == sizes;
+  return heads.values.size(3) % quant_block == 0 && heads.scales.defined() &&
+         heads.scales.sizes() == heads.values.sizes().slice(0, 3);
 }
 
 void store(const at::Tensor& x, const StoredHeads& place) {
@@ -27,10 +26,10 @@ void store(const at::Tensor& x, const StoredHeads& place) {
     return;
   }
   if (cpu::store_integers(x, place)) return;
-  const at::Tensor blocks = x.to(at::kFloat).unflatten(-1, {-1, quant_block});
-  const at::Tensor scales = blocks.abs().amax(-1) / 127;
+  const at::Tensor numbers = x.to(at::kFloat);
+  const at::Tensor scales = numbers.abs().amax(-1) / 127;
   const at::Tensor inverse = at::where(scales > 0, scales.reciprocal(), scales);
-  place.values.copy_((blocks * inverse.unsqueeze(-1)).round().flatten(-2));
+  place.values.copy_((numbers * inverse.unsqueeze(-1)).round());
   place.scales.copy_(scales);
 }
 
@@ -55,8 +54,7 @@ at::Tensor load_heads(const StoredHeads& heads, at::ScalarType type) {
   if (!heads.scales.defined()) return heads.values.to(type);
   at::Tensor loaded = at::empty(heads.values.sizes(), heads.values.options().dtype(type));
   if (cpu::load_integers(heads, loaded)) return loaded;
-  const at::Tensor blocks = heads.values.to(at::kFloat).unflatten(-1, {-1, quant_block});
-  return (blocks * heads.scales.unsqueeze(-1)).flatten(-2).to(type);
+  return (heads.values.to(at::kFloat) * heads.scales.unsqueeze(-1)).to(type);
 }
 
 at::Tensor attention(const at::Tensor& query, const StoredHeads& keys, const StoredHeads& values,

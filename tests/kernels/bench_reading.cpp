@@ -20,7 +20,6 @@
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/memory_bandwidth.h"
 #include "xinslm/quant/compact_bfloat16.h"
-#include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
 namespace {
@@ -93,7 +92,7 @@ int64_t read_compact(int64_t width, const uint8_t* memory, int64_t bytes) {
 int64_t read_cache(StoredElement element, const uint8_t* memory, int64_t bytes) {
   constexpr int64_t tokens = 4000, group = 3, width = 64;
   const int64_t numbers = tokens * width * (element == stored_int8 ? 1 : 2);
-  const int64_t scales = element == stored_int8 ? tokens * width / quant_block * 4 : 0;
+  const int64_t scales = element == stored_int8 ? tokens * 4 : 0;
   const std::vector<float> query(group * width, 0.01f);
   std::vector<float> scores(group * attend_tokens), mixed(group * width);
   float largest[group], total[group];

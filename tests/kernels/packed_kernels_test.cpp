@@ -81,22 +81,20 @@ void check_half_scales(int64_t blocks, std::mt19937& random, Checks& checks) {
                  at_size("mxfp4_with_half_scales", 1, blocks));
 }
 
-void check_quantize_blocks(Element e, int64_t blocks, std::mt19937& random, Checks& checks) {
+void check_quantize_row(Element e, int64_t blocks, std::mt19937& random, Checks& checks) {
   const Values x = random_values(e, blocks * block, random);
   std::vector<int8_t> codes(static_cast<size_t>(blocks * block));
-  std::vector<float> scales(static_cast<size_t>(blocks));
-  packed_kernels().quantize_blocks[e](x.data(), blocks, codes.data(), scales.data());
+  const float scale = packed_kernels().quantize_row[e](x.data(), blocks, codes.data());
   Doubles restored(codes.size());
   double worst = 0;
   for (size_t i = 0; i < codes.size(); ++i) {
-    const double scale = scales[i / block];
-    restored[i] = codes[i] * scale;
+    restored[i] = static_cast<double>(codes[i]) * scale;
     worst = std::max(worst, std::abs(x[i] - restored[i]) / scale);
   }
-  checks.at_most(worst, 0.5001, at_size("quantize_blocks", 1, blocks));
+  checks.at_most(worst, 0.5001, at_size("quantize_row", 1, blocks));
   Values back(e, blocks * block);
-  packed_kernels().dequantize_blocks[e](codes.data(), scales.data(), blocks, back.data());
-  checks.near(back, restored, at_size("dequantize_blocks", 1, blocks), 1e-6);
+  packed_kernels().dequantize_row[e](codes.data(), scale, blocks, back.data());
+  checks.near(back, restored, at_size("dequantize_row", 1, blocks), 1e-6);
 }
 
 /// Code of column `column` of a row of checkpoint values.
@@ -147,7 +145,7 @@ void check_packed_kernels(Checks& checks) {
     for (const int64_t rows : {1, 7, 15, 16}) check_group_mxfp4(rows, blocks, random, checks);
   }
   for (const Element e : all_elements) {
-    for (const int64_t blocks : {1, 3}) check_quantize_blocks(e, blocks, random, checks);
+    for (const int64_t blocks : {1, 3}) check_quantize_row(e, blocks, random, checks);
     for (const int64_t width : {1, 7, 64, 67}) check_rows_times_vector(e, width, random, checks);
   }
 }

@@ -16,15 +16,15 @@ namespace {
 /// Room for so many tokens, filled with what must not be read.
 StoredHeads integers_for(int64_t batch, int64_t heads, int64_t tokens, int64_t width) {
   return {at::full({batch, heads, tokens, width}, 99, at::TensorOptions().dtype(at::kChar)),
-          at::full({batch, heads, tokens, width / 32}, std::nan(""), at::TensorOptions().dtype(at::kFloat))};
+          at::full({batch, heads, tokens}, std::nan(""), at::TensorOptions().dtype(at::kFloat))};
 }
 
 StoredHeads part(const StoredHeads& heads, int64_t first, int64_t count) {
   return {heads.values.narrow(2, first, count), heads.scales.narrow(2, first, count)};
 }
 
-at::Tensor largest_of_blocks(const at::Tensor& x) {
-  return x.to(at::kFloat).unflatten(-1, {-1, 32}).abs().amax(-1);
+at::Tensor largest_of_rows(const at::Tensor& x) {
+  return x.to(at::kFloat).abs().amax(-1);
 }
 
 }  // namespace
@@ -44,8 +44,8 @@ TEST(MetalStoredHeads, AreWhatTheReferenceStores) {
       EXPECT_TRUE(a.scales.nan_to_num(-1).equal(b.scales.nan_to_num(-1)));
       EXPECT_LE((a.values - b.values).abs().max().item<int64_t>(), 1);  // a half may round either way
     }
-    const at::Tensor error = (load_heads(part(found, 4, 5), at::kFloat) - x.to(at::kFloat)).unflatten(-1, {-1, 32});
-    EXPECT_TRUE((error.abs().amax(-1) <= largest_of_blocks(x) / 254 * 1.001).all().item<bool>());
+    const at::Tensor error = load_heads(part(found, 4, 5), at::kFloat) - x.to(at::kFloat);
+    EXPECT_TRUE((error.abs().amax(-1) <= largest_of_rows(x) / 254 * 1.001).all().item<bool>());
   }
 }
 
@@ -56,8 +56,8 @@ TEST(MetalStoredHeads, TellsOfNotANumber) {
   const SimulatedMetal metal;
   store_heads(x, x, heads, integers_for(1, 1, 2, 64));
   const at::Tensor loaded = load_heads(heads, at::kFloat);
-  EXPECT_TRUE(loaded[0][0][1].narrow(0, 32, 32).isnan().all().item<bool>());
-  EXPECT_FALSE(loaded[0][0][1].narrow(0, 0, 32).isnan().any().item<bool>());
+  EXPECT_TRUE(loaded[0][0][1].isnan().all().item<bool>());
+  EXPECT_FALSE(loaded[0][0][0].isnan().any().item<bool>());
 }
 
 TEST(MetalStoredHeads, AttentionReadsThemAsTheyAre) {

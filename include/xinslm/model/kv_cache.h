@@ -18,7 +18,7 @@ std::string kv_type_name(at::ScalarType kv_type);
 int64_t kv_row_bytes(int64_t head_dim, at::ScalarType kv_type);
 
 /// Keys and values of the tokens seen so far, one sequence or a batch of equal length, in float32, bfloat16, float16 or
-/// 8-bit integers (at::kChar: blocks of 32 values of a head with one float32 scale, the largest magnitude / 127). Full
+/// 8-bit integers (at::kChar: with a float32 scale for each token and head, the largest magnitude / 127). Full
 /// layers hold every token (capacity grows by doubling); windowed layers hold their last `window` tokens, and room for
 /// as many again so that moving them is rare.
 class KvCache {
@@ -43,7 +43,7 @@ class KvCache {
   /// Room for one token of one sequence in a layer, for who writes keys and values there directly.
   struct Place {
     at::Tensor keys, values;              ///< [1, K, capacity, D]
-    at::Tensor key_scales, value_scales;  ///< [1, K, capacity, D / 32] float32, with integers only
+    at::Tensor key_scales, value_scales;  ///< [1, K, capacity] float32, with integers only
     int64_t first, count;                 ///< the tokens it may see, itself included, are [first, first + count)
   };
   /// Like append() of one token, whose key and value the caller writes at first + count - 1.

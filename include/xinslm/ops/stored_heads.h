@@ -5,10 +5,10 @@
 
 namespace xinslm {
 
-/// Keys or values as a cache keeps them: as they are, or as 8-bit integers in blocks of 32 values of a head.
+/// Keys or values as a cache keeps them: as they are, or as 8-bit integers with a scale for each token and head.
 struct StoredHeads {
   at::Tensor values;  ///< [B, K, S, D] float32, bfloat16, float16 or int8
-  at::Tensor scales;  ///< [B, K, S, D / 32] float32, the largest magnitude of the block / 127; undefined but with int8
+  at::Tensor scales;  ///< [B, K, S] float32, the largest magnitude of the D / 127; undefined but with int8
 };
 
 /// Writes keys and values [B, K, T, D] to places for T tokens, in the type that the places have.

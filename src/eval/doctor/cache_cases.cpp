@@ -9,14 +9,13 @@
 namespace xinslm::doctor {
 namespace {
 
-/// Room for x in integers and scales in blocks of 32.
+/// Room for x in integers and scales.
 StoredHeads room_for(const at::Tensor& x) {
-  auto blocks = x.sizes().vec();
-  blocks.back() /= 32;
-  return {at::zeros(x.sizes(), x.options().dtype(at::kChar)), at::zeros(blocks, x.options().dtype(at::kFloat))};
+  return {at::zeros(x.sizes(), x.options().dtype(at::kChar)),
+          at::zeros(x.sizes().slice(0, 3), x.options().dtype(at::kFloat))};
 }
 
-/// The reference does not round keys and values, so the difference is mostly that of 8 bits: 1/254 of a block's
+/// The reference does not round keys and values, so the difference is mostly that of 8 bits: 1/254 of a row's
 /// largest.
 void add_attention_over_integers(std::vector<OperatorCase>& cases, int64_t queries, int64_t keys, int64_t window) {
   const auto over_integers = [=](const Tensors& t) {

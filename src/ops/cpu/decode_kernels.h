@@ -12,7 +12,7 @@ struct AttendProblem {
   const float* query;         // [group, D], scaled
   const void* keys;           // [tokens, D] dense, of the StoredElement that indexes the member
   const void* values;         // the same
-  const float* key_scales;    // [tokens, D / 32] for int8
+  const float* key_scales;    // [tokens] for int8
   const float* value_scales;  // the same
   int64_t tokens, group, head_dim;
   float* scores;   // scratch [group, attend_tokens]

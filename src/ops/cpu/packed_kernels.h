@@ -59,10 +59,10 @@ struct PackedKernels {
   /// Largest error of a value is half its stretch's scale = amax / 254. x [blocks * 32] finite.
   void (*quantize)(const float* x, int64_t blocks, const QuantizedRow& to);
 
-  /// The same with a scale for each block: codes [blocks * 32], scales [blocks]. Indexed by the Element of x.
-  void (*quantize_blocks[2])(const void* x, int64_t blocks, int8_t* codes, float* scales);
-  /// And back: x = codes * scales.
-  void (*dequantize_blocks[2])(const int8_t* codes, const float* scales, int64_t blocks, void* x);
+  /// The same with one scale for all: x, codes [blocks * 32]. Indexed by the Element of x. @return the scale
+  float (*quantize_row[2])(const void* x, int64_t blocks, int8_t* codes);
+  /// And back: x = codes * scale.
+  void (*dequantize_row[2])(const int8_t* codes, float scale, int64_t blocks, void* x);
 
   /// Reads a row of a block beyond the last one, whatever it holds.
   /// out [rows, 16] (rows out_stride apart) = x * weights^T.

@@ -8,7 +8,7 @@
 namespace xinslm::cpu {
 namespace {
 
-/// Rows of heads whose last dimension is dense: row t of [B, K, T] begins at address(t).
+/// Where row t of [B, K, T] begins.
 class HeadRows {
  public:
   explicit HeadRows(const at::Tensor& x)
@@ -31,12 +31,11 @@ class HeadRows {
 };
 
 bool fit(const at::Tensor& x, const StoredHeads& heads) {
-  const auto is_dense = [](const at::Tensor& part) { return part.size(3) == 1 || part.stride(3) == 1; };
-  return is_fast(x) && heads.scales.defined() && heads.values.is_cpu() && is_dense(x) && is_dense(heads.values) &&
-         is_dense(heads.scales);
+  return is_fast(x) && heads.scales.defined() && heads.values.is_cpu() && x.stride(3) == 1 &&
+         heads.values.stride(3) == 1;
 }
 
-/// Calls body(place of x, codes, scales) for each row.
+/// Calls body(place of x, codes, scale) for each row.
 template <class Body>
 void for_rows(const at::Tensor& x, const StoredHeads& heads, const Body& body) {
   const HeadRows of_x(x), codes(heads.values), scales(heads.scales);
@@ -53,18 +52,18 @@ void for_rows(const at::Tensor& x, const StoredHeads& heads, const Body& body) {
 
 bool store_integers(const at::Tensor& x, const StoredHeads& place) {
   if (!fit(x, place)) return false;
-  const auto quantize = packed_kernels().quantize_blocks[element_of(x)];
+  const auto quantize = packed_kernels().quantize_row[element_of(x)];
   const int64_t blocks = x.size(3) / quant_block;
-  for_rows(x, place, [&](const char* from, int8_t* codes, float* scales) { quantize(from, blocks, codes, scales); });
+  for_rows(x, place, [&](const char* from, int8_t* codes, float* scale) { *scale = quantize(from, blocks, codes); });
   return true;
 }
 
 bool load_integers(const StoredHeads& heads, const at::Tensor& out) {
   if (!fit(out, heads)) return false;
-  const auto dequantize = packed_kernels().dequantize_blocks[element_of(out)];
+  const auto dequantize = packed_kernels().dequantize_row[element_of(out)];
   const int64_t blocks = out.size(3) / quant_block;
   for_rows(out, heads,
-           [&](char* to, const int8_t* codes, const float* scales) { dequantize(codes, scales, blocks, to); });
+           [&](char* to, const int8_t* codes, const float* scale) { dequantize(codes, *scale, blocks, to); });
   return true;
 }
 

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "ops/mps/launch.h"
+#include "ops/mps/stored_heads.h"
 #include "xinslm/core/error.h"
-#include "xinslm/quant/quant_error.h"
 
 namespace xinslm::mps {
 namespace {
@@ -44,11 +44,9 @@ at::Tensor heads_first(const at::Tensor& x, int64_t head_dim) {
   return x.transpose(1, 2).narrow(3, 0, head_dim);
 }
 
-/// 8-bit keys and their scales, whose strides must be those of the keys / 32.
+/// 8-bit keys and their scales, which must lie as the rows of the keys do, a token's behind that before it.
 std::pair<at::Tensor, at::Tensor> with_scales(const at::Tensor& codes, const at::Tensor& scales) {
-  bool fits = scales.stride(3) == 1 || scales.size(3) == 1;
-  for (int64_t d = 0; d < 3; ++d) fits = fits && codes.stride(d) == scales.stride(d) * quant_block;
-  if (fits) return {codes, scales};
+  if (scales_follow({codes, scales})) return {codes, scales};
   return {codes.contiguous(), scales.contiguous()};
 }
 

@@ -2,7 +2,7 @@
 // with the largest score and the sum of exponentials so far. A sink is a first key whose value is zero.
 #include "attention_tiles.metal.h"
 
-/// Keys or values [first, first + 32) of a head, which begins at `offset`.
+/// Keys or values [first, first + 32) of a head, which begins at `offset`; the scales of its integers at `scales`.
 template <typename T, int W, int THREADS>
 inline void load_keys(threadgroup uint4* tile, device const T* data, device const float*, long offset,
                       long token_stride, int first, int end, int width, uint thread_index) {
@@ -11,7 +11,7 @@ inline void load_keys(threadgroup uint4* tile, device const T* data, device cons
   load_tile<T, W, tile_rows, THREADS>(tile, data + offset, rows, first, end, width, thread_index);
 }
 
-/// The same of 8-bit integers with a scale for each 32 of them.
+/// The same of 8-bit integers with a scale for each row.
 template <typename T, int W, int THREADS>
 inline void load_keys(threadgroup uint4* tile, device const char* data, device const float* scales, long offset,
                       long token_stride, int first, int end, int width, uint thread_index) {
@@ -21,9 +21,8 @@ inline void load_keys(threadgroup uint4* tile, device const char* data, device c
     char4 codes = char4(0);
     float scale = 0.0f;
     if (first + row < end && column < width) {
-      const long from = offset + (first + row) * token_stride + column;
-      codes = *(device const char4*)(data + from);
-      scale = scales[from / 32];
+      codes = *(device const char4*)(data + offset + (first + row) * token_stride + column);
+      scale = scales[first + row];
     }
     for (int j = 0; j < 4; ++j) out[row * tile_stride<T, W>() + column + j] = T(float(codes[j]) * scale);
   }
@@ -141,6 +140,10 @@ template <typename T, typename Stored, int W, int STRIPS>
     softmax.sum = lane % 4 == 0 ? 1.0f : 0.0f;
   }
 
+  const long key_offset = batch * key_batch + kv_head * key_head;
+  const long value_offset = batch * value_batch + kv_head * value_head;
+  device const float* own_key_scales = key_scales + key_offset / width;
+  device const float* own_value_scales = value_scales + value_offset / width;
   int first_block = window > 0 ? max(first_position - int(window) + 1, 0) / tile_rows : 0;
   int end_block = last_position / tile_rows + 1;
   const int share = (end_block - first_block + splits - 1) / splits;
@@ -150,8 +153,7 @@ template <typename T, typename Stored, int W, int STRIPS>
     const int first_key = block * tile_rows;
     if (in_documents && !any_within(range, first_key + int(lane), keys, ids)) continue;
     threadgroup_barrier(mem_flags::mem_threadgroup);  // the tile is free again
-    load_keys<T, W, threads>(tile, key, key_scales, batch * key_batch + kv_head * key_head, key_token, first_key, keys,
-                             width, thread_index);
+    load_keys<T, W, threads>(tile, key, own_key_scales, key_offset, key_token, first_key, keys, width, thread_index);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (active) {
       multiply_transposed<T, W, tile_rows>(strip, own_queries, tile, width);
@@ -160,8 +162,8 @@ template <typename T, typename Stored, int W, int STRIPS>
       if (simd_any(fading != 1.0f)) scale_rows<W>(sums, fading, diagonal, lane);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    load_keys<T, W, threads>(tile, value, value_scales, batch * value_batch + kv_head * value_head, value_token,
-                             first_key, keys, width, thread_index);
+    load_keys<T, W, threads>(tile, value, own_value_scales, value_offset, value_token, first_key, keys, width,
+                             thread_index);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (active) multiply_add<T, W, tile_rows>(sums, strip, tile, width);
   }

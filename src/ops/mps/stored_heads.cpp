@@ -4,19 +4,12 @@
 
 #include "ops/mps/launch.h"
 #include "xinslm/core/error.h"
-#include "xinslm/quant/quant_error.h"
 
 namespace xinslm::mps {
 namespace {
 
 at::Tensor with_dense_rows(const at::Tensor& x) {
   return x.stride(3) == 1 ? x : x.contiguous();
-}
-
-bool scales_follow(const StoredHeads& place) {
-  bool follow = place.scales.stride(3) == 1 || place.scales.size(3) == 1;
-  for (int64_t d = 0; d < 3; ++d) follow = follow && place.values.stride(d) == place.scales.stride(d) * quant_block;
-  return follow;
 }
 
 bool has_kernel(const at::Tensor& keys, const at::Tensor& values, const StoredHeads& key_place,
@@ -32,6 +25,14 @@ bool has_kernel(const at::Tensor& keys, const at::Tensor& values, const StoredHe
 
 }  // namespace
 
+bool scales_follow(const StoredHeads& heads) {
+  bool follow = heads.values.stride(3) == 1 && heads.scales.stride(2) == 1;
+  for (int64_t d = 0; d < 3; ++d) {
+    follow = follow && heads.values.stride(d) == heads.scales.stride(d) * heads.values.size(3);
+  }
+  return follow;
+}
+
 bool store_heads(const at::Tensor& keys, const at::Tensor& values, const StoredHeads& key_place,
                  const StoredHeads& value_place) {
   if (!has_kernel(keys, values, key_place, value_place)) return false;
@@ -44,9 +45,10 @@ bool store_heads(const at::Tensor& keys, const at::Tensor& values, const StoredH
     for (int64_t d = 0; d < 3; ++d) launch.integer(x->stride(d));
   }
   launch.integer(keys.size(1)).integer(keys.size(2));
-  if (integers) launch.tensor(key_place.scales).tensor(value_place.scales);
   const int64_t width = keys.size(3);
-  launch.run({static_cast<uint64_t>(width), static_cast<uint64_t>(keys.numel() / width), 2}, {32, 4, 1});
+  if (integers) launch.integer(width).tensor(key_place.scales).tensor(value_place.scales);
+  const auto lanes = static_cast<uint64_t>(integers ? 32 : width);
+  launch.run({lanes, static_cast<uint64_t>(keys.numel() / width), 2}, {32, 4, 1});
   return true;
 }
 

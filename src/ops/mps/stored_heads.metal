@@ -19,8 +19,8 @@ kernel void store_heads(device const T* keys [[buffer(0)]], device const T* valu
   }
 }
 
-/// The same in 8 bits: a simdgroup each block of 32 values of a head, whose scale is its largest magnitude / 127.
-/// Scales have the strides of the integers / 32.
+/// The same in 8 bits: a simdgroup each row of a head, whose scale is its largest magnitude / 127. Scales lie as the
+/// rows do.
 template <typename T>
 kernel void quantize_heads(device const T* keys [[buffer(0)]], device const T* values [[buffer(1)]],
                            device char* key_place [[buffer(2)]], device char* value_place [[buffer(3)]],
@@ -29,25 +29,26 @@ kernel void quantize_heads(device const T* keys [[buffer(0)]], device const T* v
                            constant long& value_head [[buffer(8)]], constant long& value_token [[buffer(9)]],
                            constant long& place_batch [[buffer(10)]], constant long& place_head [[buffer(11)]],
                            constant long& place_token [[buffer(12)]], constant long& heads [[buffer(13)]],
-                           constant long& tokens [[buffer(14)]], device float* key_scales [[buffer(15)]],
-                           device float* value_scales [[buffer(16)]], uint3 place [[thread_position_in_grid]],
-                           uint lane [[thread_index_in_simdgroup]]) {
+                           constant long& tokens [[buffer(14)]], constant long& width [[buffer(15)]],
+                           device float* key_scales [[buffer(16)]], device float* value_scales [[buffer(17)]],
+                           uint3 place [[thread_position_in_grid]], uint lane [[thread_index_in_simdgroup]]) {
   const long row = long(place.y), token = row % tokens, head = row / tokens % heads, batch = row / (tokens * heads);
-  const long to = batch * place_batch + head * place_head + token * place_token + long(place.x);
+  const long to = batch * place_batch + head * place_head + token * place_token;
   const bool is_key = place.z == 0;
-  const float value =
-      is_key ? float(keys[batch * key_batch + head * key_head + token * key_token + long(place.x)])
-             : float(values[batch * value_batch + head * value_head + token * value_token + long(place.x)]);
-  float scale = simd_max(fabs(value)) / 127.0f;
-  if (simd_any(isnan(value))) scale = NAN;
-  const char code = scale > 0.0f ? char(rint(value * (1.0f / scale))) : char(0);
-  if (is_key) {
-    key_place[to] = code;
-    if (lane == 0) key_scales[to / 32] = scale;
-  } else {
-    value_place[to] = code;
-    if (lane == 0) value_scales[to / 32] = scale;
+  device const T* from = is_key ? keys + batch * key_batch + head * key_head + token * key_token
+                                : values + batch * value_batch + head * value_head + token * value_token;
+  float largest = 0.0f;
+  bool is_number = true;
+  for (long i = long(lane); i < width; i += 32) {
+    largest = max(largest, fabs(float(from[i])));
+    is_number = is_number && !isnan(float(from[i]));
   }
+  const float scale = simd_any(!is_number) ? NAN : simd_max(largest) / 127.0f;
+  device char* codes = (is_key ? key_place : value_place) + to;
+  for (long i = long(lane); i < width; i += 32) {
+    codes[i] = scale > 0.0f ? char(rint(float(from[i]) * (1.0f / scale))) : char(0);
+  }
+  if (lane == 0) (is_key ? key_scales : value_scales)[to / width] = scale;
 }
 
 KERNELS(store_heads)

@@ -29,7 +29,7 @@ struct Rows<int8_t> {
 
   template <class Access>
   XINSLM_INLINE Vec at(int64_t row, int64_t i, Access) const {
-    return __builtin_convertvector(widened(values + row * width + i), Vec) * scales[row * (width / 32) + i / 32];
+    return __builtin_convertvector(widened(values + row * width + i), Vec) * scales[row];
   }
 };
 
@@ -38,24 +38,24 @@ constexpr int tokens_together = 4;
 
 /// Where keys or values lie.
 struct Stored {
-  const char *rows, *scales;  // or null
+  const char* rows;     // or null
+  const float* scales;  // or null
 };
 
 /// Asks for what will be read some kilobytes later: rows of those being read, then the first of those that follow.
 struct Ahead {
   Stored now, next;
-  int64_t scale_bytes;  // of a token
   int64_t tokens, distance;
 
   /// To be called before tokens `token` to token + 3 are read.
   XINSLM_INLINE void ask(int64_t token, int64_t row_bytes) const {
-    constexpr int64_t line = 64;
+    constexpr int64_t line = 64, scales_in_line = line / sizeof(float);
     const bool is_here = token + distance < tokens;
     const Stored& from = is_here ? now : next;
     const int64_t there = token + distance - (is_here ? 0 : tokens);
     if (!from.rows) return;
     for (int64_t i = 0; i < tokens_together * row_bytes; i += line) ask_ahead(from.rows + there * row_bytes + i, 0);
-    if (from.scales) ask_ahead(from.scales + there * scale_bytes, 0);
+    if (from.scales && there % scales_in_line == 0) ask_ahead(from.scales + there, 0);
   }
   /// Of several passes over the same rows only the first one asks.
   XINSLM_INLINE Ahead in_pass(int64_t pass) const { return pass == 0 ? *this : Ahead{}; }
@@ -226,11 +226,9 @@ template <class T, class Score, class Mix, class Exponentiate>
 void attend_with(const AttendProblem& p, const Exponentiate& exponentiate) {
   constexpr int64_t bytes_ahead = 8192;
   const int64_t row_bytes = p.head_dim * static_cast<int64_t>(sizeof(T));
-  const int64_t scale_bytes = p.key_scales ? p.head_dim / 32 * static_cast<int64_t>(sizeof(float)) : 0;
   const int64_t distance = bytes_ahead / row_bytes / tokens_together * tokens_together;
   const auto stored = [&](const void* rows, const float* scales, int64_t token) {
-    return Stored{static_cast<const char*>(rows) + token * row_bytes,
-                  scales ? reinterpret_cast<const char*>(scales) + token * scale_bytes : nullptr};
+    return Stored{static_cast<const char*>(rows) + token * row_bytes, scales ? scales + token : nullptr};
   };
   for (int64_t head = 0; head < p.group; ++head) {
     p.largest[head] = -infinity;
@@ -245,11 +243,11 @@ void attend_with(const AttendProblem& p, const Exponentiate& exponentiate) {
     part.tokens = end - begin;
     part.keys = keys.rows;
     part.values = values.rows;
-    part.key_scales = reinterpret_cast<const float*>(keys.scales);
-    part.value_scales = reinterpret_cast<const float*>(values.scales);
-    for_heads<Score>(part, {keys, values, scale_bytes, part.tokens, distance});
+    part.key_scales = keys.scales;
+    part.value_scales = values.scales;
+    for_heads<Score>(part, {keys, values, part.tokens, distance});
     for (int64_t head = 0; head < p.group; ++head) weigh(part, head, exponentiate);
-    for_heads<Mix>(part, {values, next_keys, scale_bytes, part.tokens, distance});
+    for_heads<Mix>(part, {values, next_keys, part.tokens, distance});
   }
 }
 

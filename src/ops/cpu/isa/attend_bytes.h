@@ -1,39 +1,13 @@
 #pragma once
-// Attention of one token to keys and values in bytes with a scale for each block of 32. Queries are rounded to 8 bits a
-// block, weights times the values' scales to 16 bits.
+// Attention of one token to keys and values in bytes with a scale for each token. Queries are rounded to 8 bits, weights
+// times the values' scales to 16.
 #include "ops/cpu/isa/attend_dot.h"
 
 #ifdef XINSLM_ATTEND_DOT
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr int64_t byte_chunk = 64;  // numbers in a vector: two blocks
-
-/// A chunk's two scales of each of 16 rows.
-struct ChunkScales {
-  Vec first, second;
-};
-/// @param rows  those that are there; the others' scales are 0
-XINSLM_INLINE ChunkScales read_scales(const float* scales, int64_t head_dim, int64_t row, int64_t chunk, int64_t rows) {
-  const int64_t blocks = head_dim / 32;
-  const auto* from = reinterpret_cast<const double*>(scales + row * blocks + chunk * 2);  // both scales at a time
-  const auto first_rows = static_cast<__mmask8>(first_lanes(rows));
-  const auto last_rows = static_cast<__mmask8>(first_lanes(rows) >> 8);
-  __m512d low, high;
-  if (blocks == 2) {
-    low = _mm512_maskz_loadu_pd(first_rows, from);
-    high = _mm512_maskz_loadu_pd(last_rows, from + 8);
-  } else {
-    const __m256i numbers = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-                                               _mm256_set1_epi32(static_cast<int>(blocks / 2)));
-    low = _mm512_mask_i32gather_pd(_mm512_setzero_pd(), first_rows, numbers, from, 8);
-    high = _mm512_mask_i32gather_pd(_mm512_setzero_pd(), last_rows, numbers, from + 4 * blocks, 8);
-  }
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-  const auto a = bits_as<__m512>(low), b = bits_as<__m512>(high);
-  return {bits_as<Vec>(_mm512_permutex2var_ps(a, even, b)), bits_as<Vec>(_mm512_permutex2var_ps(a, odd, b))};
-}
+constexpr int64_t byte_chunk = 64;  // numbers in a vector
 
 /// @param a, b  unsigned and signed bytes
 XINSLM_INLINE void add_byte_products(IntVec& sum, __m512i a, __m512i b) {
@@ -46,101 +20,73 @@ struct ByteScores {
   const AttendProblem& p;
   int64_t first_head, head_dim;
   __m512i query[widest_head / byte_chunk][heads][4];  // spread_words()
-  IntVec offset[widest_head / byte_chunk][heads];     // what keys with 128 added bring too much, negative
-  float scales[widest_head / byte_chunk][heads][2];
+  IntVec offset[heads];                               // what keys with 128 added bring too much, negative
+  float scales[heads];
 
   ByteScores(const AttendProblem& p, int64_t first_head)
       : p(p), first_head(first_head), head_dim(head_width<width>(p)) {
-    for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
-      for (int h = 0; h < heads; ++h) {
-        const float* from = p.query + (first_head + h) * head_dim + chunk * byte_chunk;
-        int8_t codes[byte_chunk];
-        scales[chunk][h][0] = quantize_block(from, codes);
-        scales[chunk][h][1] = quantize_block(from + 32, codes + 32);
-        spread_words(load_words(codes), query[chunk][h]);
-        IntVec sums = {};
+    for (int h = 0; h < heads; ++h) {
+      int8_t codes[widest_head];
+      scales[h] = quantize(p.query + (first_head + h) * head_dim, codes);
+      IntVec sums = {};
+      for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
+        spread_words(load_words(codes + chunk * byte_chunk), query[chunk][h]);
         for (int j = 0; j < 4; ++j) add_byte_products(sums, _mm512_set1_epi8(-128), query[chunk][h][j]);
-        offset[chunk][h] = -sums;
       }
+      offset[h] = -sums;
     }
   }
 
   template <bool whole>
   void run(int64_t token, int64_t rows, const Ahead& ahead) const {
     const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * head_dim, head_dim, rows};
-    Vec scores[heads] = {};
-    for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
-      IntVec sums[heads][4];  // of tokens 4 * g to 4 * g + 3, in each quarter
+    IntVec sums[heads][4];  // of tokens 4 * g to 4 * g + 3, in each quarter
+    XINSLM_UNROLL
+    for (int g = 0; g < 4; ++g) {
+      ahead.ask(token + 4 * g, head_dim);
       XINSLM_UNROLL
-      for (int g = 0; g < 4; ++g) {
-        if (chunk == 0) ahead.ask(token + 4 * g, head_dim);
+      for (int h = 0; h < heads; ++h) sums[h][g] = offset[h];
+      for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
         __m512i words[4], key[4];
         XINSLM_UNROLL
         for (int t = 0; t < 4; ++t) {
-          words[t] = _mm512_xor_si512(load_words(keys(4 * g + t) + chunk * 64), _mm512_set1_epi8(-128));
+          words[t] = _mm512_xor_si512(load_words(keys(4 * g + t) + chunk * byte_chunk), _mm512_set1_epi8(-128));
         }
         interleave_words(words, key);
         XINSLM_UNROLL
         for (int h = 0; h < heads; ++h) {
-          sums[h][g] = offset[chunk][h];
           XINSLM_UNROLL
           for (int j = 0; j < 4; ++j) add_byte_products(sums[h][g], key[j], query[chunk][h][j]);
         }
       }
-      const ChunkScales of_keys = read_scales(p.key_scales, head_dim, token, chunk, rows);
-      XINSLM_UNROLL
-      for (int h = 0; h < heads; ++h) {
-        // The first block is in quarters 0 and 1, the second in 2 and 3.
-        const auto a = bits_as<__m512i>(fold_quarters(sums[h][0], sums[h][1]));
-        const auto b = bits_as<__m512i>(fold_quarters(sums[h][2], sums[h][3]));
-        const Vec first = __builtin_convertvector(bits_as<IntVec>(even_quarters(a, b)), Vec);
-        const Vec second = __builtin_convertvector(bits_as<IntVec>(odd_quarters(a, b)), Vec);
-        scores[h] += first * (of_keys.first * scales[chunk][h][0]) + second * (of_keys.second * scales[chunk][h][1]);
-      }
     }
+    const Vec of_keys = load_lanes(first_lanes(rows), p.key_scales + token);
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
+      const IntVec folded = fold_quarters(fold_quarters(sums[h][0], sums[h][1]), fold_quarters(sums[h][2], sums[h][3]));
+      const Vec scores = __builtin_convertvector(folded, Vec) * (of_keys * scales[h]);
       float* to = p.scores + (first_head + h) * p.tokens + token;
-      _mm512_mask_storeu_ps(to, first_lanes(rows), bits_as<__m512>(scores[h]));
+      _mm512_mask_storeu_ps(to, first_lanes(rows), bits_as<__m512>(scores));
     }
   }
 
  private:
-  /// 32 numbers to bytes; returns their scale.
-  static float quantize_block(const float* from, int8_t* codes) {
-    const Vec a = load(from), b = load(from + lanes);
-    const float largest = maximum(larger_of(larger_of(a, -a), larger_of(b, -b)));
-    const float inverse = largest > 0 ? 127 / largest : 0;
-    store_bytes(codes, a * inverse);
-    store_bytes(codes + lanes, b * inverse);
+  /// @return the scale
+  float quantize(const float* from, int8_t* codes) const {
+    Vec most = {};
+    for (int64_t i = 0; i < head_dim; i += lanes) most = larger_of(most, larger_of(load(from + i), -load(from + i)));
+    const float largest = maximum(most), inverse = largest > 0 ? 127 / largest : 0;
+    for (int64_t i = 0; i < head_dim; i += lanes) {
+      const __m512i rounded = _mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(load(from + i) * inverse));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i), _mm512_maskz_cvtepi32_epi8(0xffff, rounded));
+    }
     return largest / 127;
-  }
-  static XINSLM_INLINE void store_bytes(int8_t* to, Vec v) {
-    const __m512i rounded = _mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(v));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_maskz_cvtepi32_epi8(0xffff, rounded));
   }
 };
 
 /// Tokens whose weights become codes together.
 constexpr int64_t tokens_coded = 4 * lanes;
 static_assert(attend_tokens % tokens_coded == 0);
-
-/// Scales of a block of some tokens' values.
-struct StepScales {
-  float steps[attend_tokens];
-  float largest;
-
-  /// Scales become parts of the largest in 65535ths, and zero up to whole tokens_coded.
-  void set(int64_t tokens) {
-    Vec most = {};
-    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(load(steps + i), most);
-    largest = maximum(most);
-    const float inverse = largest > 0 ? 65535 / largest : 0;
-    int64_t i = 0;
-    for (; i < tokens; i += lanes) store(steps + i, load(steps + i) * inverse);
-    for (; i % tokens_coded != 0; i += lanes) store(steps + i, Vec{});
-  }
-};
 
 /// Where the lower bytes of 64 numbers lie in ByteWeights::store_bytes().
 struct BytePlaces {
@@ -151,39 +97,36 @@ struct BytePlaces {
 };
 inline constexpr BytePlaces byte_places;
 
-/// Weights of tokens times their values' scales in 16 bits, upper and lower bytes apart, for two blocks; zero beyond.
+/// Weights of tokens times their values' scales in 16 bits, upper and lower bytes apart; zero beyond.
 struct ByteWeights {
-  uint8_t upper[2][attend_tokens], lower[2][attend_tokens];
-  float step[2];  // what 1 is worth
+  uint8_t upper[attend_tokens], lower[attend_tokens];
+  float step;  // what 1 is worth
 
-  /// @param weights  [tokens] at least 0
-  void set(const float* weights, const StepScales (&scales)[2], int64_t tokens) {
+  /// @param weights  [tokens] at least 0; become the products
+  void set(float* weights, const float* scales, int64_t tokens) {
     Vec most = {};
-    for (int64_t i = 0; i < tokens; i += lanes) most = larger_of(part(weights, i, tokens), most);
+    for (int64_t i = 0; i < tokens; i += lanes) {
+      const __mmask16 there = first_lanes(tokens - i);
+      const Vec product = load_lanes(there, weights + i) * load_lanes(there, scales + i);
+      _mm512_mask_storeu_ps(weights + i, there, bits_as<__m512>(product));
+      most = larger_of(product, most);
+    }
     const float largest = maximum(most);
-    const float inverse = largest > 0 ? 1 / largest : 0;
-    for (int block = 0; block < 2; ++block) step[block] = largest * scales[block].largest / 65535;
+    const float inverse = largest > 0 ? 65535 / largest : 0;
+    step = largest / 65535;
     for (int64_t i = 0; i < tokens; i += tokens_coded) {
-      Vec shares[4];
+      WordVec codes[4];
       XINSLM_UNROLL
-      for (int64_t v = 0; v < 4; ++v) shares[v] = part(weights, i + v * lanes, tokens) * inverse;
-      XINSLM_UNROLL
-      for (int block = 0; block < 2; ++block) {
-        WordVec codes[4];
-        XINSLM_UNROLL
-        for (int v = 0; v < 4; ++v) {
-          const Vec steps = shares[v] * load(scales[block].steps + i + v * lanes);
-          codes[v] = bits_as<WordVec>(_mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(steps)));
-        }
-        store_bytes(codes, lower[block] + i, upper[block] + i);
+      for (int64_t v = 0; v < 4; ++v) {
+        const int64_t first = i + v * lanes;
+        const Vec steps = load_lanes(first_lanes(tokens - first), weights + first) * inverse;
+        codes[v] = bits_as<WordVec>(_mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(steps)));
       }
+      store_bytes(codes, lower + i, upper + i);
     }
   }
 
  private:
-  static XINSLM_INLINE Vec part(const float* weights, int64_t i, int64_t tokens) {
-    return load_lanes(first_lanes(tokens - i), weights + i);
-  }
   /// Of 64 numbers of 16 bits, the lower and the upper bytes.
   static XINSLM_INLINE void store_bytes(const WordVec (&codes)[4], uint8_t* lower, uint8_t* upper) {
     // Vectors 0 and 1 in the halves of one vector's words, 2 and 3 in those of another's.
@@ -194,27 +137,11 @@ struct ByteWeights {
   }
 };
 
-/// The words at `first` in the lower half of a vector, those at `second` in the upper one.
-XINSLM_INLINE __m512i word_of_each_block(const uint8_t* first, const uint8_t* second) {
-  int32_t upper;
-  __builtin_memcpy(&upper, second, sizeof upper);
-  return _mm512_mask_set1_epi32(all_words(first), 0xff00, upper);
-}
-
 /// mixed += sum of scores[t] * values[t], 64 values from chunk * 64 on.
 template <int heads, int64_t width>
-void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const Ahead& ahead) {
+void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const ByteWeights (&weights)[heads],
+               const Ahead& ahead) {
   const int64_t head_dim = head_width<width>(p);
-  StepScales scales[2];
-  for (int64_t token = 0; token < p.tokens; token += tokens_scored) {
-    const ChunkScales some =
-        read_scales(p.value_scales, head_dim, token, chunk, smaller<int64_t>(p.tokens - token, tokens_scored));
-    store(scales[0].steps + token, some.first);
-    store(scales[1].steps + token, some.second);
-  }
-  for (StepScales& of_block : scales) of_block.set(p.tokens);
-  ByteWeights weights[heads];
-  for (int h = 0; h < heads; ++h) weights[h].set(p.scores + (first_head + h) * p.tokens, scales, p.tokens);
   const char* first = static_cast<const char*>(p.values) + chunk * byte_chunk;
   IntVec upper[heads][4] = {}, lower[heads][4] = {};
   const auto add = [&](const auto& values, int64_t token) __attribute__((always_inline)) {
@@ -227,8 +154,7 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const 
                               _mm512_unpackhi_epi16(b, d)};  // [k]: dimensions 16 * L + 4 * k to 4 * k + 3
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
-      const __m512i high = word_of_each_block(weights[h].upper[0] + token, weights[h].upper[1] + token);
-      const __m512i low = word_of_each_block(weights[h].lower[0] + token, weights[h].lower[1] + token);
+      const __m512i high = all_words(weights[h].upper + token), low = all_words(weights[h].lower + token);
       XINSLM_UNROLL
       for (int k = 0; k < 4; ++k) {
         add_byte_products(upper[h][k], high, value[k]);
@@ -244,13 +170,11 @@ void mix_bytes(const AttendProblem& p, int64_t first_head, int64_t chunk, const 
   if (whole < p.tokens) add(KeptRows<false>{first, head_dim, p.tokens}, whole);
   XINSLM_UNROLL
   for (int h = 0; h < heads; ++h) {
-    const IntVec is_first = lane_numbers() < 8;
-    const Vec step = select(is_first, all(weights[h].step[0]), all(weights[h].step[1]));
     __m512i sums[4];
     XINSLM_UNROLL
     for (int k = 0; k < 4; ++k) {
       const Vec sum = __builtin_convertvector(upper[h][k], Vec) * 256.0f + __builtin_convertvector(lower[h][k], Vec);
-      sums[k] = bits_as<__m512i>(sum * step);
+      sums[k] = bits_as<__m512i>(sum * weights[h].step);
     }
     // Quarter L of the four is the L-th vector of values.
     const __m512i a = even_quarters(sums[0], sums[1]), b = even_quarters(sums[2], sums[3]);
@@ -280,8 +204,10 @@ struct MixBytes {
   static constexpr int heads_together = heads_in_pass;
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
+    ByteWeights weights[heads];
+    for (int h = 0; h < heads; ++h) weights[h].set(p.scores + (first_head + h) * p.tokens, p.value_scales, p.tokens);
     for (int64_t i = 0; i * byte_chunk < head_width<width>(p); ++i) {
-      mix_bytes<heads, width>(p, first_head, i, ahead.in_pass(i));
+      mix_bytes<heads, width>(p, first_head, i, weights, ahead.in_pass(i));
     }
   }
 };

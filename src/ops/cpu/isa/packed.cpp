@@ -5,60 +5,64 @@
 namespace xinslm::XINSLM_ISA {
 namespace {
 
-/// Codes of `count` blocks that share a scale, the blocks' codes `apart` bytes from each other; sums [count] of codes.
-/// @return the scale
+/// Of `blocks` blocks, amax / 127; and what to multiply with to have codes.
+struct CodeScale {
+  float scale, inverse;
+};
 template <class T>
-float round_to_codes(const T* x, int64_t count, int8_t* codes, int64_t apart, int32_t* sums) {
+CodeScale code_scale(const T* x, int64_t blocks) {
   Vec largest = {};
-  for (int64_t i = 0; i < count * block; i += lanes) {
+  for (int64_t i = 0; i < blocks * block; i += lanes) {
     const Vec v = load(x + i);
     largest = larger_of(largest, larger_of(v, -v));
   }
   const float amax = maximum(largest);
-  const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
-  for (int64_t b = 0; b < count; ++b, x += block, codes += apart) {
-    IntVec total = {};
-    XINSLM_UNROLL
-    for (int i = 0; i < block; i += lanes) {
-      // Adding 1.5 * 2^23 leaves the number rounded to nearest, ties to even, in the low bits.
-      const IntVec code = bits_as<IntVec>(load(x + i) * inverse + 12582912.0f) - 0x4b400000;
-      total += code;
-      store_bytes(codes + i, code);
-    }
-    sums[b] = static_cast<int32_t>(sum(__builtin_convertvector(total, Vec)));  // small enough to be exact
+  return {amax / 127.0f, amax > 0 ? 127.0f / amax : 0.0f};
+}
+
+/// Codes of a block. @return what each lane has of their sum
+template <class T>
+XINSLM_INLINE IntVec round_to_codes(const T* x, float inverse, int8_t* codes) {
+  IntVec total = {};
+  XINSLM_UNROLL
+  for (int i = 0; i < block; i += lanes) {
+    // Adding 1.5 * 2^23 leaves the number rounded to nearest, ties to even, in the low bits.
+    const IntVec code = bits_as<IntVec>(load(x + i) * inverse + 12582912.0f) - 0x4b400000;
+    total += code;
+    store_bytes(codes + i, code);
   }
-  return amax / 127.0f;
+  return total;
 }
 
 void quantize(const float* x, int64_t blocks, const QuantizedRow& to) {
   for (int64_t b = 0; b < blocks; b += stretch_blocks) {
     const int64_t count = smaller(stretch_blocks, blocks - b), place = b * to.height;
-    int32_t sums[stretch_blocks];
-    const float scale = round_to_codes(x + b * block, count, to.codes + place * block, to.height * block, sums);
+    const CodeScale scale = code_scale(x + b * block, count);
     int32_t total = 0;
     for (int64_t i = 0; i < count; ++i) {
-      to.starts[place + i * to.height] = {-dot_offset_fp4 * sums[i], -dot_offset_q8 * sums[i]};
-      total += sums[i];
+      int8_t* codes = to.codes + (place + i * to.height) * block;
+      const IntVec sums = round_to_codes(x + (b + i) * block, scale.inverse, codes);
+      const auto of_block = static_cast<int32_t>(sum(__builtin_convertvector(sums, Vec)));  // small enough to be exact
+      to.starts[place + i * to.height] = {-dot_offset_fp4 * of_block, -dot_offset_q8 * of_block};
+      total += of_block;
     }
-    to.scales[b / stretch_blocks * to.height] = {scale, -dot_offset_shifted * total};
+    to.scales[b / stretch_blocks * to.height] = {scale.scale, -dot_offset_shifted * total};
   }
 }
 
 template <class T>
-void quantize_blocks(const void* x, int64_t blocks, int8_t* codes, float* scales) {
+float quantize_row(const void* x, int64_t blocks, int8_t* codes) {
   const T* from = static_cast<const T*>(x);
-  int32_t sum;
-  for (int64_t b = 0; b < blocks; ++b) scales[b] = round_to_codes(from + b * block, 1, codes + b * block, 0, &sum);
+  const CodeScale scale = code_scale(from, blocks);
+  for (int64_t i = 0; i < blocks * block; i += block) round_to_codes(from + i, scale.inverse, codes + i);
+  return scale.scale;
 }
 
 template <class T>
-void dequantize_blocks(const int8_t* codes, const float* scales, int64_t blocks, void* x) {
+void dequantize_row(const int8_t* codes, float scale, int64_t blocks, void* x) {
   T* to = static_cast<T*>(x);
-  for (int64_t b = 0; b < blocks; ++b, codes += block, to += block) {
-    XINSLM_UNROLL
-    for (int i = 0; i < block; i += lanes) {
-      store(to + i, __builtin_convertvector(widened(codes + i), Vec) * scales[b]);
-    }
+  for (int64_t i = 0; i < blocks * block; i += lanes) {
+    store(to + i, __builtin_convertvector(widened(codes + i), Vec) * scale);
   }
 }
 
@@ -336,8 +340,8 @@ void rows_times_vector(const void* matrix, int64_t width, int64_t rows, const fl
 const PackedKernels packed_kernels = {
     tile_rows,
     quantize,
-    {quantize_blocks<float>, quantize_blocks<Bfloat16>},
-    {dequantize_blocks<float>, dequantize_blocks<Bfloat16>},
+    {quantize_row<float>, quantize_row<Bfloat16>},
+    {dequantize_row<float>, dequantize_row<Bfloat16>},
     multiply<Mxfp4Weights>,
     multiply_with_half_scales,
     group_mxfp4,
