@@ -95,6 +95,10 @@ void check_quantize_row(Element e, int64_t blocks, std::mt19937& random, Checks&
   Values back(e, blocks * block);
   packed_kernels().dequantize_row[e](codes.data(), scale, blocks, back.data());
   checks.near(back, restored, at_size("dequantize_row", 1, blocks), 1e-6);
+  Values with_nan(e, x.numbers());
+  with_nan.set(blocks * block - 3, std::nan(""));
+  const float none = packed_kernels().quantize_row[e](with_nan.data(), blocks, codes.data());
+  checks.at_most(std::isnan(none) ? 0 : 1, 0, at_size("quantize_row of what is no number", 1, blocks));
 }
 
 /// Code of column `column` of a row of checkpoint values.

@@ -59,7 +59,8 @@ struct PackedKernels {
   /// Largest error of a value is half its stretch's scale = amax / 254. x [blocks * 32] finite.
   void (*quantize)(const float* x, int64_t blocks, const QuantizedRow& to);
 
-  /// The same with one scale for all: x, codes [blocks * 32]. Indexed by the Element of x. @return the scale
+  /// The same with one scale for all: x, codes [blocks * 32]. Indexed by the Element of x.
+  /// @return the scale; no number where one of x is none
   float (*quantize_row[2])(const void* x, int64_t blocks, int8_t* codes);
   /// And back: x = codes * scale.
   void (*dequantize_row[2])(const int8_t* codes, float scale, int64_t blocks, void* x);

@@ -55,7 +55,9 @@ float quantize_row(const void* x, int64_t blocks, int8_t* codes) {
   const T* from = static_cast<const T*>(x);
   const CodeScale scale = code_scale(from, blocks);
   for (int64_t i = 0; i < blocks * block; i += block) round_to_codes(from + i, scale.inverse, codes + i);
-  return scale.scale;
+  Vec zeros = {};
+  for (int64_t i = 0; i < blocks * block; i += lanes) zeros += load(from + i) * 0.0f;
+  return scale.scale + sum(zeros);
 }
 
 template <class T>
