@@ -5,34 +5,6 @@
 
 namespace xinslm::XINSLM_ISA {
 
-/// Rows of keys or values of one head, as they are kept.
-template <class T>
-struct Rows {
-  const T* values;
-  int64_t width;
-  Rows(const void* values, const float*, int64_t width) : values(static_cast<const T*>(values)), width(width) {}
-
-  template <class Access>
-  XINSLM_INLINE Vec at(int64_t row, int64_t i, Access access) const {
-    return access(values + row * width + i);
-  }
-};
-
-/// Widths are multiples of a block of 32, so there is no partial vector.
-template <>
-struct Rows<int8_t> {
-  const int8_t* values;
-  const float* scales;
-  int64_t width;
-  Rows(const void* values, const float* scales, int64_t width)
-      : values(static_cast<const int8_t*>(values)), scales(scales), width(width) {}
-
-  template <class Access>
-  XINSLM_INLINE Vec at(int64_t row, int64_t i, Access) const {
-    return __builtin_convertvector(widened(values + row * width + i), Vec) * scales[row];
-  }
-};
-
 /// Tokens whose scores are summed at a time.
 constexpr int tokens_together = 4;
 
@@ -86,18 +58,18 @@ void with_width(const AttendProblem& p, const Run& run) {
   run(Width<0>{});
 }
 
-/// scores[t] = query * keys[t], of `heads` query heads and `tokens` tokens.
+/// scores[t] = query * keys[t], scales left out, of `heads` query heads and `tokens` tokens.
 template <int heads, int tokens, class T, int64_t width>
 void score(const AttendProblem& p, int64_t first_head, int64_t first_token) {
   const int64_t head_dim = head_width<width>(p);
-  const Rows<T> keys(p.keys, p.key_scales, head_dim);
+  const T* keys = static_cast<const T*>(p.keys) + first_token * head_dim;
   const float* query = p.query + first_head * head_dim;
   Vec sums[heads][tokens] = {};
   int64_t i = 0;
   for (; i + lanes <= head_dim; i += lanes) {
     Vec key[tokens];
     XINSLM_UNROLL
-    for (int t = 0; t < tokens; ++t) key[t] = keys.at(first_token + t, i, WholeVector{});
+    for (int t = 0; t < tokens; ++t) key[t] = load(keys + t * head_dim + i);
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
       const Vec of_head = load(query + h * head_dim + i);
@@ -111,7 +83,7 @@ void score(const AttendProblem& p, int64_t first_head, int64_t first_token) {
   if (i == head_dim) return;
   const PartVector rest{head_dim - i};
   for (int t = 0; t < tokens; ++t) {
-    const Vec key = keys.at(first_token + t, i, rest);
+    const Vec key = rest(keys + t * head_dim + i);
     for (int h = 0; h < heads; ++h) scores[h * p.tokens + t] += sum(key * rest(query + h * head_dim + i));
   }
 }
@@ -125,11 +97,11 @@ inline float exponentiate(float* scores, int64_t tokens, float largest) {
   return sum(total);
 }
 
-/// mixed += sum of scores[t] * values[t], for some vectors of D from `first` on; a single one may be partial.
+/// mixed += sum of scores[t] * values[t], scales left out, for some vectors of D from `first` on; a single one may be partial.
 template <int heads, int vectors, class T, int64_t width, class Access>
 void mix(const AttendProblem& p, int64_t first_head, int64_t first, Access access, const Ahead& ahead) {
   const int64_t head_dim = head_width<width>(p);
-  const Rows<T> values(p.values, p.value_scales, head_dim);
+  const T* values = static_cast<const T*>(p.values) + first;
   const float* scores = p.scores + first_head * p.tokens;
   float* mixed = p.mixed + first_head * head_dim + first;
   Vec sums[heads][vectors];
@@ -142,7 +114,7 @@ void mix(const AttendProblem& p, int64_t first_head, int64_t first, Access acces
     if (token % tokens_together == 0) ahead.ask(token, head_dim * static_cast<int64_t>(sizeof(T)));
     XINSLM_UNROLL
     for (int v = 0; v < vectors; ++v) {
-      const Vec value = values.at(token, first + v * lanes, access);
+      const Vec value = access(values + token * head_dim + v * lanes);
       XINSLM_UNROLL
       for (int h = 0; h < heads; ++h) sums[h][v] += value * scores[h * p.tokens + token];
     }
@@ -201,11 +173,18 @@ void for_heads(const AttendProblem& p, const Ahead& ahead) {
   if (left == 1) Work::template run<1>(p, head, ahead.in_pass(head));
 }
 
-/// The scores of some tokens become weights, and what was summed before becomes relative to the largest of all so far
-/// (Milakov & Gimelshein 2018).
+/// numbers *= factors, where there are any.
+inline void multiply_by(float* numbers, const float* factors, int64_t count) {
+  if (!factors) return;
+  for_vectors(count, [&](int64_t i, auto access) { access(numbers + i, access(numbers + i) * access(factors + i)); });
+}
+
+/// The scores of some tokens become weights, which values' scales are brought to as keys' scales are to scores; and what
+/// was summed before becomes relative to the largest of all so far (Milakov & Gimelshein 2018).
 template <class Exponentiate>
 void weigh(const AttendProblem& p, int64_t head, const Exponentiate& exponentiate) {
   float* scores = p.scores + head * p.tokens;
+  multiply_by(scores, p.key_scales, p.tokens);
   Vec most = all(p.largest[head]);
   int64_t token = 0;
   for (; token + lanes <= p.tokens; token += lanes) most = larger_of(most, load(scores + token));
@@ -214,6 +193,7 @@ void weigh(const AttendProblem& p, int64_t head, const Exponentiate& exponentiat
   const float before = p.largest[head], factor = before < largest ? __builtin_expf(before - largest) : 1;
   p.largest[head] = largest;
   p.total[head] = p.total[head] * factor + exponentiate(scores, p.tokens, largest);
+  multiply_by(scores, p.value_scales, p.tokens);
   if (factor == 1) return;
   float* mixed = p.mixed + head * p.head_dim;
   for_vectors(p.head_dim, [&](int64_t i, auto access) { access(mixed + i, access(mixed + i) * factor); });

@@ -14,7 +14,7 @@ XINSLM_INLINE void add_byte_products(IntVec& sum, __m512i a, __m512i b) {
   sum = bits_as<IntVec>(_mm512_dpbusd_epi32(bits_as<__m512i>(sum), a, b));
 }
 
-/// Scores of heads from `first_head` on.
+/// Scores of heads from `first_head` on, keys' scales left out.
 template <int heads, int64_t width>
 struct ByteScores {
   const AttendProblem& p;
@@ -60,11 +60,10 @@ struct ByteScores {
         }
       }
     }
-    const Vec of_keys = load_lanes(first_lanes(rows), p.key_scales + token);
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
       const IntVec folded = fold_quarters(fold_quarters(sums[h][0], sums[h][1]), fold_quarters(sums[h][2], sums[h][3]));
-      const Vec scores = __builtin_convertvector(folded, Vec) * (of_keys * scales[h]);
+      const Vec scores = __builtin_convertvector(folded, Vec) * scales[h];
       float* to = p.scores + (first_head + h) * p.tokens + token;
       _mm512_mask_storeu_ps(to, first_lanes(rows), bits_as<__m512>(scores));
     }
@@ -97,19 +96,16 @@ struct BytePlaces {
 };
 inline constexpr BytePlaces byte_places;
 
-/// Weights of tokens times their values' scales in 16 bits, upper and lower bytes apart; zero beyond.
+/// Weights of tokens in 16 bits, upper and lower bytes apart; zero beyond.
 struct ByteWeights {
   uint8_t upper[attend_tokens], lower[attend_tokens];
   float step;  // what 1 is worth
 
-  /// @param weights  [tokens] at least 0; become the products
-  void set(float* weights, const float* scales, int64_t tokens) {
+  /// @param weights  [tokens] at least 0
+  void set(const float* weights, int64_t tokens) {
     Vec most = {};
     for (int64_t i = 0; i < tokens; i += lanes) {
-      const __mmask16 there = first_lanes(tokens - i);
-      const Vec product = load_lanes(there, weights + i) * load_lanes(there, scales + i);
-      _mm512_mask_storeu_ps(weights + i, there, bits_as<__m512>(product));
-      most = larger_of(product, most);
+      most = larger_of(load_lanes(first_lanes(tokens - i), weights + i), most);
     }
     const float largest = maximum(most);
     const float inverse = largest > 0 ? 65535 / largest : 0;
@@ -205,7 +201,7 @@ struct MixBytes {
   template <int heads>
   static void run(const AttendProblem& p, int64_t first_head, const Ahead& ahead) {
     ByteWeights weights[heads];
-    for (int h = 0; h < heads; ++h) weights[h].set(p.scores + (first_head + h) * p.tokens, p.value_scales, p.tokens);
+    for (int h = 0; h < heads; ++h) weights[h].set(p.scores + (first_head + h) * p.tokens, p.tokens);
     for (int64_t i = 0; i * byte_chunk < head_width<width>(p); ++i) {
       mix_bytes<heads, width>(p, first_head, i, weights, ahead.in_pass(i));
     }

@@ -64,7 +64,7 @@ template <class T>
 void dequantize_row(const int8_t* codes, float scale, int64_t blocks, void* x) {
   T* to = static_cast<T*>(x);
   for (int64_t i = 0; i < blocks * block; i += lanes) {
-    store(to + i, __builtin_convertvector(widened(codes + i), Vec) * scale);
+    store(to + i, load(codes + i) * scale);
   }
 }
 

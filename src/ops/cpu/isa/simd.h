@@ -216,6 +216,10 @@ XINSLM_INLINE IntVec widened(const Byte* from) {
   return __builtin_convertvector(part, IntVec);
 #endif
 }
+XINSLM_INLINE Vec load(const int8_t* p) {
+  return __builtin_convertvector(widened(p), Vec);
+}
+
 
 /// The first count < lanes values, the rest zero.
 template <class T>
