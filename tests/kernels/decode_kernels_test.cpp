@@ -26,7 +26,8 @@ Stored random_stored(StoredElement element, int64_t rows, int64_t width, std::mt
   for (int64_t i = 0; i < rows * width; ++i) {
     const auto value = static_cast<float>(normal(random));
     if (element == stored_int8) {
-      if (i % width == 0) stored.scales.push_back(0.01f + 0.001f * static_cast<float>(random() % 9));
+      const float scale = i % block == 0 ? 0.01f + 0.001f * static_cast<float>(random() % 9) : 0.0f;
+      if (i % width == 0) stored.scales.push_back(scale);
       const auto code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
       keep(code);
       stored.worth.push_back(static_cast<double>(code) * stored.scales.back());
@@ -50,15 +51,14 @@ Stored random_stored(StoredElement element, int64_t rows, int64_t width, std::mt
 enum class Query { any, rounded };
 
 /// Rounded queries stay as they are when dot products round them to what keys are kept in.
-Values random_query(Query kind, StoredElement element, int64_t group, int64_t width, std::mt19937& random) {
-  const int64_t size = group * width;
+Values random_query(Query kind, StoredElement element, int64_t size, std::mt19937& random) {
   Values query = random_values(element_float32, size, random, 0.3);
   if (kind == Query::any) return query;
   if (element == stored_bfloat16) query = Values(element_float32, Values(element_bfloat16, query.numbers()).numbers());
-  for (int64_t first = 0; element == stored_int8 && first < size; first += width) {
+  for (int64_t first = 0; element == stored_int8 && first < size; first += block) {
     double largest = 0;
-    for (int64_t i = first; i < first + width; ++i) largest = std::max(largest, std::abs(query[i]));
-    for (int64_t i = first; i < first + width; ++i) query.set(i, std::round(query[i] / largest * 127) / 127 * largest);
+    for (int64_t i = first; i < first + block; ++i) largest = std::max(largest, std::abs(query[i]));
+    for (int64_t i = first; i < first + block; ++i) query.set(i, std::round(query[i] / largest * 127) / 127 * largest);
   }
   return query;
 }
@@ -67,15 +67,15 @@ Values random_query(Query kind, StoredElement element, int64_t group, int64_t wi
 /// to 8 or 16 bits.
 double attend_bound(Query kind, StoredElement element) {
   if (multiplies_pairs() && element == stored_bfloat16) return kind == Query::any ? 0.02 : 4e-3;
-  if (multiplies_pairs() && element == stored_int8) return kind == Query::any ? 0.08 : 3e-4;
-  return 3e-5;  // of scores, which are sums that may come close to zero
+  if (multiplies_pairs() && element == stored_int8) return kind == Query::any ? 0.05 : 3e-4;
+  return 1e-5;
 }
 
 void check_attend(Query kind, StoredElement element, int64_t tokens, int64_t group, int64_t width, std::mt19937& random,
                   Checks& checks) {
   const Stored keys = random_stored(element, tokens, width, random),
                values = random_stored(element, tokens, width, random);
-  const Values query = random_query(kind, element, group, width, random);
+  const Values query = random_query(kind, element, group * width, random);
   Values scores(element_float32, group * attend_tokens), largest(element_float32, group), total(element_float32, group);
   Values mixed(element_float32, group * width);
   Doubles most(static_cast<size_t>(group), -HUGE_VAL), sums(static_cast<size_t>(group));

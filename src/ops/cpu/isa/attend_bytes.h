@@ -1,13 +1,14 @@
 #pragma once
-// Attention of one token to keys and values in bytes with a scale for each token. Queries are rounded to 8 bits, weights
-// times the values' scales to 16.
+// Attention of one token to keys and values in bytes with a scale for each token. Queries are rounded to 8 bits, 32
+// numbers with one scale, and weights times the values' scales to 16.
 #include "ops/cpu/isa/attend_dot.h"
 
 #ifdef XINSLM_ATTEND_DOT
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr int64_t byte_chunk = 64;  // numbers in a vector
+constexpr int64_t byte_chunk = 64;   // numbers in a vector
+constexpr int64_t query_block = 32;  // of a query, with one scale
 
 /// @param a, b  unsigned and signed bytes
 XINSLM_INLINE void add_byte_products(IntVec& sum, __m512i a, __m512i b) {
@@ -20,33 +21,35 @@ struct ByteScores {
   const AttendProblem& p;
   int64_t first_head, head_dim;
   __m512i query[widest_head / byte_chunk][heads][4];  // spread_words()
-  IntVec offset[heads];                               // what keys with 128 added bring too much, negative
-  float scales[heads];
+  IntVec offset[widest_head / byte_chunk][heads];     // what keys with 128 added bring too much, negative
+  float scales[widest_head / byte_chunk][heads][2];   // of 32 numbers each
 
   ByteScores(const AttendProblem& p, int64_t first_head)
       : p(p), first_head(first_head), head_dim(head_width<width>(p)) {
-    for (int h = 0; h < heads; ++h) {
-      int8_t codes[widest_head];
-      scales[h] = quantize(p.query + (first_head + h) * head_dim, codes);
-      IntVec sums = {};
-      for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
-        spread_words(load_words(codes + chunk * byte_chunk), query[chunk][h]);
+    for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
+      for (int h = 0; h < heads; ++h) {
+        int8_t codes[byte_chunk];
+        for (int half = 0; half < 2; ++half) {
+          const float* from = p.query + (first_head + h) * head_dim + chunk * byte_chunk + half * query_block;
+          scales[chunk][h][half] = quantize(from, codes + half * query_block);
+        }
+        spread_words(load_words(codes), query[chunk][h]);
+        IntVec sums = {};
         for (int j = 0; j < 4; ++j) add_byte_products(sums, _mm512_set1_epi8(-128), query[chunk][h][j]);
+        offset[chunk][h] = -sums;
       }
-      offset[h] = -sums;
     }
   }
 
   template <bool whole>
   void run(int64_t token, int64_t rows, const Ahead& ahead) const {
     const KeptRows<whole> keys{static_cast<const char*>(p.keys) + token * head_dim, head_dim, rows};
-    IntVec sums[heads][4];  // of tokens 4 * g to 4 * g + 3, in each quarter
-    XINSLM_UNROLL
-    for (int g = 0; g < 4; ++g) {
-      ahead.ask(token + 4 * g, head_dim);
+    Vec scores[heads] = {};
+    for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
+      IntVec sums[heads][4];  // of tokens 4 * g to 4 * g + 3, in each quarter
       XINSLM_UNROLL
-      for (int h = 0; h < heads; ++h) sums[h][g] = offset[h];
-      for (int64_t chunk = 0; chunk * byte_chunk < head_dim; ++chunk) {
+      for (int g = 0; g < 4; ++g) {
+        if (chunk == 0) ahead.ask(token + 4 * g, head_dim);
         __m512i words[4], key[4];
         XINSLM_UNROLL
         for (int t = 0; t < 4; ++t) {
@@ -55,27 +58,35 @@ struct ByteScores {
         interleave_words(words, key);
         XINSLM_UNROLL
         for (int h = 0; h < heads; ++h) {
+          sums[h][g] = offset[chunk][h];
           XINSLM_UNROLL
           for (int j = 0; j < 4; ++j) add_byte_products(sums[h][g], key[j], query[chunk][h][j]);
         }
       }
+      XINSLM_UNROLL
+      for (int h = 0; h < heads; ++h) {
+        // The first half is in quarters 0 and 1, the second in 2 and 3.
+        const auto a = bits_as<__m512i>(fold_quarters(sums[h][0], sums[h][1]));
+        const auto b = bits_as<__m512i>(fold_quarters(sums[h][2], sums[h][3]));
+        const Vec first = __builtin_convertvector(bits_as<IntVec>(even_quarters(a, b)), Vec);
+        const Vec second = __builtin_convertvector(bits_as<IntVec>(odd_quarters(a, b)), Vec);
+        scores[h] += first * scales[chunk][h][0] + second * scales[chunk][h][1];
+      }
     }
     XINSLM_UNROLL
     for (int h = 0; h < heads; ++h) {
-      const IntVec folded = fold_quarters(fold_quarters(sums[h][0], sums[h][1]), fold_quarters(sums[h][2], sums[h][3]));
-      const Vec scores = __builtin_convertvector(folded, Vec) * scales[h];
       float* to = p.scores + (first_head + h) * p.tokens + token;
-      _mm512_mask_storeu_ps(to, first_lanes(rows), bits_as<__m512>(scores));
+      _mm512_mask_storeu_ps(to, first_lanes(rows), bits_as<__m512>(scores[h]));
     }
   }
 
  private:
-  /// @return the scale
-  float quantize(const float* from, int8_t* codes) const {
+  /// Half of a chunk to bytes. @return the scale
+  static float quantize(const float* from, int8_t* codes) {
     Vec most = {};
-    for (int64_t i = 0; i < head_dim; i += lanes) most = larger_of(most, larger_of(load(from + i), -load(from + i)));
+    for (int i = 0; i < query_block; i += lanes) most = larger_of(most, larger_of(load(from + i), -load(from + i)));
     const float largest = maximum(most), inverse = largest > 0 ? 127 / largest : 0;
-    for (int64_t i = 0; i < head_dim; i += lanes) {
+    for (int i = 0; i < query_block; i += lanes) {
       const __m512i rounded = _mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(load(from + i) * inverse));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i), _mm512_maskz_cvtepi32_epi8(0xffff, rounded));
     }
