@@ -1,5 +1,9 @@
 #include "xinslm/core/utf8.h"
 
+#include <algorithm>
+
+#include "xinslm/core/error.h"
+
 namespace xinslm {
 namespace {
 
@@ -20,6 +24,18 @@ LeadByte classify(uint8_t byte) {
   if (byte < 0xF4) return {4, 0x80, 0xBF, byte & 0x07u};
   if (byte == 0xF4) return {4, 0x80, 0x8F, 4};
   return {0, 0, 0, 0};
+}
+
+/// Share of the bytes that no character of the text is made of.
+double invalid_share(std::string_view text) {
+  const size_t bytes = text.size();
+  size_t invalid = 0;
+  while (!text.empty()) {
+    const Utf8Character character = read_utf8(text);
+    invalid += character.state == Utf8State::invalid;
+    text.remove_prefix(character.length);
+  }
+  return bytes == 0 ? 0 : static_cast<double>(invalid) / static_cast<double>(bytes);
 }
 
 }  // namespace
@@ -45,6 +61,19 @@ bool is_valid_utf8(std::string_view text) {
     text.remove_prefix(character.length);
   }
   return true;
+}
+
+std::string describe_binary(std::string_view bytes) {
+  constexpr size_t looked_at = 1 << 20;
+  // Compressed data has 45 % of invalid bytes, Cyrillic and Chinese encodings more; western ones 2 to 5 %.
+  constexpr double most_invalid = 0.3;
+  if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) return "begins as UTF-16 does, not UTF-8";
+  if (const size_t first = bytes.find('\0'); first != std::string_view::npos) {
+    return cat("holds ", std::count(bytes.begin(), bytes.end(), '\0'), " NUL bytes, the first at byte ", first);
+  }
+  const double invalid = invalid_share(bytes.substr(0, looked_at));
+  if (invalid <= most_invalid) return "";
+  return cat("is not UTF-8: ", static_cast<int>(100 * invalid), " % of its bytes belong to no character");
 }
 
 }  // namespace xinslm

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace xinslm {
@@ -22,5 +23,10 @@ struct Utf8Character {
 Utf8Character read_utf8(std::string_view text);
 
 bool is_valid_utf8(std::string_view text);
+
+/// What speaks against the bytes being text, as the end of a sentence about their file: "holds 12 NUL bytes, the first
+/// at byte 4". "" for text, a stray invalid byte or an accent in Latin-1 included. Looks for NUL bytes everywhere, and
+/// at the first megabyte's characters.
+std::string describe_binary(std::string_view bytes);
 
 }  // namespace xinslm

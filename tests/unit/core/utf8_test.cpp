@@ -40,5 +40,25 @@ TEST(Utf8, RejectsOverlongFormsSurrogatesAndTooLargeCodes) {
   EXPECT_FALSE(is_valid_utf8("a\xE4\xB8"));
 }
 
+TEST(Utf8, WhatIsBinaryIsDescribed) {
+  using namespace std::string_literals;
+  EXPECT_EQ(describe_binary("GGUF\0\0\1"s), "holds 2 NUL bytes, the first at byte 4");
+  EXPECT_EQ(describe_binary("\xCF\xF0\xE8\xE2\xE5\xF2, \xEC\xE8\xF0"),
+            "is not UTF-8: 72 % of its bytes belong to no character");
+  EXPECT_NE(describe_binary("\xFF\xFEh\xC0i\xC1"), "");
+  std::string noise;
+  for (uint32_t i = 0, x = 1; i < 4096; ++i, x = x * 1664525 + 1013904223) noise += static_cast<char>(x >> 24 | 1);
+  EXPECT_NE(describe_binary(noise), "");
+}
+
+TEST(Utf8, WhatIsTextIsNot) {
+  EXPECT_EQ(describe_binary(""), "");
+  EXPECT_EQ(describe_binary("Once upon a time"), "");
+  EXPECT_EQ(describe_binary("\xE4\xB8\xAD\xF0\x9F\x98\x80"), "");
+  EXPECT_EQ(describe_binary("un caf\xE9 cr\xE8me"), "");
+  EXPECT_EQ(describe_binary("caf\xE9"), "");
+  EXPECT_EQ(describe_binary("\xE4\xB8"), "") << "cut off inside a character";
+}
+
 }  // namespace
 }  // namespace xinslm
