@@ -84,7 +84,8 @@ void print_result(const RunFolder& run, const TrainingOutcome& outcome) {
     std::cout << name << std::string(name.size() < 20 ? 20 - name.size() : 1, ' ') << value << "\n";
   };
   row("steps",
-      cat(grouped(outcome.step), " (", grouped(outcome.tokens), " tokens) in ", duration_text(outcome.seconds),
+      cat(grouped(outcome.step), " (", grouped(outcome.tokens), " tokens, ", fixed(outcome.epochs, 2),
+          outcome.epochs == 1 ? " epoch" : " epochs", ") in ", duration_text(outcome.seconds),
           outcome.end == TrainingOutcome::End::early_stopped ? ", stopped early: validation no longer improved" : ""));
   if (outcome.bad_steps > 0) row("steps skipped", cat(outcome.bad_steps, ", not finite"));
   std::string speed = grouped(std::llround(outcome.tokens_per_second)) + " tokens/s (median)";

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "pieces.h"
 #include "row_filler.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/random.h"
@@ -30,10 +31,12 @@ class ReadAhead : public BatchSource {
       current = source_->batch(position);
     }
     next_position_ = position + 1;
+    if (const int64_t end = source_->batches(); end > 0 && next_position_ >= end) return current;
     next_ = std::async(std::launch::async, [this, ahead = position + 1] { return source_->batch(ahead); });
     return current;
   }
   int64_t batches_per_epoch() const override { return source_->batches_per_epoch(); }
+  int64_t batches() const override { return source_->batches(); }
 
  private:
   std::unique_ptr<BatchSource> source_;
@@ -85,11 +88,15 @@ PackedSource::PackedSource(std::shared_ptr<const TokenFile> file, std::vector<in
                " document(s), but one sequence needs ", options_.row_tokens,
                " (training.max_seq_length); give more text or set a shorter sequence");
   }
+  end_ = whole_share(options_.epochs, tokens_);
 }
 
 int64_t PackedSource::batches_per_epoch() const {
-  const int64_t batch_tokens = options_.batch_rows * options_.row_tokens;
-  return (tokens_ + batch_tokens - 1) / batch_tokens;
+  return pieces_of(tokens_, batch_tokens());
+}
+
+int64_t PackedSource::batches() const {
+  return pieces_of(end_, batch_tokens());
 }
 
 std::shared_ptr<const DocumentStream> PackedSource::epoch(int64_t number) {
@@ -106,15 +113,17 @@ std::shared_ptr<const DocumentStream> PackedSource::epoch(int64_t number) {
 }
 
 Batch PackedSource::batch(int64_t position) {
-  if (position < 0) usage_error("batch position ", position, " is negative");
-  RowFiller filler(options_, byte_lengths_, end_of_text_, options_.batch_rows);
-  int64_t target = position * options_.batch_rows * options_.row_tokens;
-  while (filler.places_left() > 0) {
-    const int64_t begin = target % tokens_;
-    const int64_t end = std::min(tokens_, begin + filler.places_left());
-    filler.append(*epoch(target / tokens_), begin, end);
-    target += end - begin;
+  check_position(position, batches());
+  int64_t target = position * batch_tokens();
+  int64_t left = end_ > 0 ? std::min(batch_tokens(), end_ - target) : batch_tokens();
+  RowFiller filler(options_, byte_lengths_, end_of_text_, pieces_of(left, options_.row_tokens));
+  while (left > 0) {
+    const int64_t begin = target % tokens_, count = std::min(tokens_ - begin, left);
+    filler.append(*epoch(target / tokens_), begin, begin + count);
+    target += count;
+    left -= count;
   }
+  filler.pad_row();
   return filler.finish();
 }
 
@@ -127,15 +136,14 @@ SequentialSource::SequentialSource(std::shared_ptr<const TokenFile> file, std::v
       size_(text_size(*file, documents, options.learn_all)) {}
 
 int64_t SequentialSource::batches() const {
-  const int64_t batch_tokens = options_.batch_rows * options_.row_tokens;
-  return (stream_.tokens() + batch_tokens - 1) / batch_tokens;
+  return pieces_of(stream_.tokens(), options_.batch_rows * options_.row_tokens);
 }
 
 Batch SequentialSource::batch(int64_t index) const {
   if (index < 0 || index >= batches()) usage_error("batch ", index, " of ", batches(), " held-out batches");
   const int64_t begin = index * options_.batch_rows * options_.row_tokens;
   const int64_t left = stream_.tokens() - begin;
-  const int64_t rows = std::min(options_.batch_rows, (left + options_.row_tokens - 1) / options_.row_tokens);
+  const int64_t rows = std::min(options_.batch_rows, pieces_of(left, options_.row_tokens));
   RowFiller filler(options_, byte_lengths_, end_of_text_, rows);
   filler.append(stream_, begin, begin + std::min(left, filler.places_left()));
   filler.pad_row();

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace xinslm {
 
@@ -58,7 +59,28 @@ void RowFiller::pad_row() {
   const int64_t over = filled_ % options_.row_tokens, count = over == 0 ? 0 : options_.row_tokens - over;
   std::fill_n(batch_.tokens.data_ptr<int64_t>() + filled_, count, end_of_text_);
   std::fill_n(batch_.targets.data_ptr<int64_t>() + filled_, count, kNoLoss);
+  if (count > 0) gaps_.push_back({filled_, filled_ + count});
+  empty_ += count;
   set_document(count);
+}
+
+/// The places between the gaps; undefined where there is no gap.
+at::Tensor RowFiller::real_places() const {
+  if (gaps_.empty()) return {};
+  const at::Tensor places = at::empty({total_ - empty_}, at::kLong);
+  int64_t *out = places.data_ptr<int64_t>(), begin = 0;
+  for (const Gap& gap : gaps_) {
+    std::iota(out, out + gap.begin - begin, begin);
+    out += gap.begin - begin;
+    begin = gap.end;
+  }
+  std::iota(out, out + total_ - begin, begin);
+  return places;
+}
+
+Batch RowFiller::finish() {
+  batch_.real_places = real_places();
+  return std::move(batch_);
 }
 
 }  // namespace xinslm

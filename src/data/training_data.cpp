@@ -33,6 +33,8 @@ PackingOptions packing_options(const Settings& settings) {
   options.shuffle = settings.data.shuffle;
   options.document_attention = settings.data.document_attention;
   options.learn_all = settings.training.loss_on == "all";
+  const bool by_epochs = settings.training.max_steps == 0 && settings.training.max_minutes == 0;
+  if (by_epochs) options.epochs = settings.training.num_train_epochs;
   return options;
 }
 

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "pieces.h"
 #include "row_filler.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/random.h"
@@ -13,10 +14,6 @@ namespace xinslm {
 namespace {
 
 constexpr uint64_t kPurpose = 0x726f7773;  // "rows"
-
-int64_t pieces_of(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 
 void append_row(RowFiller& filler, const TokenFile& file, const DocumentRows& rows, int64_t number) {
   for (const DocumentRows::Piece& piece : rows.row(number)) {
@@ -67,10 +64,15 @@ WholeDocumentSource::WholeDocumentSource(std::shared_ptr<const TokenFile> file, 
       byte_lengths_(token_byte_lengths(*tokenizer)),
       end_of_text_(tokenizer->end_of_text()),
       options_(options),
+      end_(whole_share(options.epochs, rows_.rows())),
       order_(static_cast<size_t>(rows_.rows())) {}
 
 int64_t WholeDocumentSource::batches_per_epoch() const {
   return pieces_of(rows_.rows(), options_.batch_rows);
+}
+
+int64_t WholeDocumentSource::batches() const {
+  return pieces_of(end_, options_.batch_rows);
 }
 
 /// The row at a place of the endless sequence of epochs.
@@ -86,12 +88,12 @@ int64_t WholeDocumentSource::row_at(int64_t place) {
 }
 
 Batch WholeDocumentSource::batch(int64_t position) {
-  if (position < 0) usage_error("batch position ", position, " is negative");
+  check_position(position, batches());
   const std::lock_guard lock(lock_);
-  RowFiller filler(options_, byte_lengths_, end_of_text_, options_.batch_rows);
-  for (int64_t i = 0; i < options_.batch_rows; ++i) {
-    append_row(filler, *file_, rows_, row_at(position * options_.batch_rows + i));
-  }
+  const int64_t first = position * options_.batch_rows;
+  const int64_t count = end_ > 0 ? std::min(options_.batch_rows, end_ - first) : options_.batch_rows;
+  RowFiller filler(options_, byte_lengths_, end_of_text_, count);
+  for (int64_t row = first; row < first + count; ++row) append_row(filler, *file_, rows_, row_at(row));
   return filler.finish();
 }
 

@@ -106,7 +106,7 @@ PerplexityResult measure_run_perplexity(const Scorer& scorer, const Settings& ru
   result.context = result.stride = run.training.max_seq_length;
   for (int64_t index = 0; index < data.validation->batches(); ++index) {
     const Batch batch = data.validation->batch(index);
-    result.nll_sum -= scorer.score_rows(batch.tokens, batch.targets);
+    result.nll_sum -= scorer.score_batch(batch);
     result.tokens += batch.target_tokens;
     if (progress) progress(static_cast<double>(index + 1) / static_cast<double>(data.validation->batches()));
   }

@@ -13,6 +13,7 @@
 #include "xinslm/eval/text.h"
 #include "xinslm/model/kv_cache.h"
 #include "xinslm/ops/linear_cross_entropy.h"
+#include "xinslm/train/batch_options.h"
 
 namespace xinslm {
 namespace {
@@ -273,12 +274,12 @@ ScoreRequest Scorer::request(std::string context, std::string continuation) cons
   return request;
 }
 
-double Scorer::score_rows(const at::Tensor& tokens, const at::Tensor& targets) const {
+double Scorer::score_batch(const Batch& batch) const {
   const at::NoGradGuard no_gradients;
-  ForwardOptions options;
+  ForwardOptions options = batch_options(batch, model_.device());
   options.num_experts_per_tok = options_.num_experts_per_tok;
-  const at::Tensor hidden = model_.hidden_states(tokens.to(model_.device()), options).flatten(0, 1);
-  const at::Tensor wanted = targets.flatten().to(model_.device());
+  const at::Tensor hidden = model_.hidden_states(batch.tokens.to(model_.device()), options).flatten(0, 1);
+  const at::Tensor wanted = batch.targets.flatten().to(model_.device());
   const at::Tensor places = wanted.ne(ignored_target).nonzero().squeeze(1);
   return model_.token_log_probabilities(hidden.index_select(0, places), wanted.index_select(0, places))
       .to(at::kCPU)

@@ -147,6 +147,7 @@ void read_departures(const Json& object, const std::string& where, ModelConfig& 
   fields.read("dense_intermediate_size", config.dense_intermediate_size);
   fields.read("elastic_top_k", config.elastic_top_k);
   fields.read("line_end", config.line_end);
+  fields.read("document_attention", config.document_attention);
   fields.finish();
 }
 

@@ -45,6 +45,7 @@ Json departures(const ModelConfig& config) {
   put("dense_intermediate_size", config.dense_intermediate_size, plain.dense_intermediate_size);
   put("elastic_top_k", config.elastic_top_k, plain.elastic_top_k);
   put("line_end", config.line_end, plain.line_end);
+  put("document_attention", config.document_attention, plain.document_attention);
   return json;
 }
 

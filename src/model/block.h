@@ -17,6 +17,7 @@ struct PassState {
   ModelConfig config;
   at::Tensor cos, sin;      // [T, D/2] float32, of the tokens' positions
   at::Tensor document_ids;  // [B, T] or undefined
+  at::Tensor real_places;   // [N] places of the flattened tokens that hold text, or undefined when all do
   int64_t num_experts_per_tok = 0;
   std::vector<at::Tensor> router_bias;  // per MoE layer [E], or empty
   double hidden_dropout = 0;
@@ -33,7 +34,7 @@ struct PassState {
 
 struct BlockResult {
   at::Tensor hidden;         // [B, T, H], T being the layer's wanted_tokens()
-  at::Tensor router_logits;  // [N, E] float32; undefined in a dense layer
+  at::Tensor router_logits;  // [N, E] float32 of the places that hold text; undefined in a dense layer
   at::Tensor chosen;         // [N, k] int64; undefined in a dense layer
 };
 

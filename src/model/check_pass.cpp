@@ -37,6 +37,17 @@ void check_routing(const ModelConfig& config, const ForwardOptions& options) {
   }
 }
 
+void check_real_places(const at::Tensor& places, const at::Tensor& tokens, const ForwardOptions& options) {
+  if (options.kv_cache != nullptr || options.last_tokens) {
+    usage_error("real_places go with whole rows, not with kv_cache or last_tokens");
+  }
+  if (places.dim() != 1 || places.scalar_type() != at::kLong || places.numel() == 0 ||
+      places.numel() > tokens.numel()) {
+    usage_error("real_places are ", places.sizes(), " of ", places.scalar_type(), "; expected some of the ",
+                tokens.numel(), " places as int64");
+  }
+}
+
 }  // namespace
 
 void check_pass(const Transformer& model, const at::Tensor& tokens, const ForwardOptions& options) {
@@ -50,6 +61,7 @@ void check_pass(const Transformer& model, const at::Tensor& tokens, const Forwar
   if (options.last_tokens.value_or(least) < least) {
     usage_error("last_tokens is ", *options.last_tokens, "; it must be at least 1, or 0 with a kv_cache");
   }
+  if (options.real_places.defined()) check_real_places(options.real_places, tokens, options);
   if (options.document_ids.defined() && options.document_ids.sizes() != tokens.sizes()) {
     usage_error("document_ids are ", options.document_ids.sizes(), ", tokens ", tokens.sizes(), "; they must agree");
   }

@@ -20,6 +20,7 @@
 #include "xinslm/ops/packed.h"
 #include "xinslm/ops/rms_norm.h"
 #include "xinslm/ops/rotary.h"
+#include "xinslm/ops/rows.h"
 
 namespace xinslm {
 namespace {
@@ -76,10 +77,10 @@ at::Tensor dense_mlp(const PassState& pass, const LayerWeights& w, const at::Ten
   return project(swiglu(project(x, w.gate_up), pass.config.swiglu_limit), w.down);
 }
 
-at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x,
+/// @param tokens  [N, H]
+at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& tokens,
                       BlockResult& result) {
   const ModelConfig& config = pass.config;
-  const at::Tensor tokens = x.flatten(0, 1);  // [N, H]
   const auto moe_layer = static_cast<size_t>(layer - config.num_dense_layers);
   const at::Tensor bias = pass.router_bias.empty() ? at::Tensor() : pass.router_bias.at(moe_layer);
   result.router_logits = project(tokens.to(at::kFloat), w.router);
@@ -88,10 +89,21 @@ at::Tensor expert_mlp(const PassState& pass, int64_t layer, const LayerWeights& 
   result.chosen = routing.chosen;
   if (w.gate_up_packed) {
     const PackedExpertWeights packed{w.gate_up_packed, w.gate_up.bias, w.down_packed, w.down.bias};
-    return moe_experts(tokens, routing, packed, config.swiglu_limit).view_as(x);
+    return moe_experts(tokens, routing, packed, config.swiglu_limit);
   }
   const ExpertWeights experts{w.gate_up.weight, w.gate_up.bias, w.down.weight, w.down.bias};
-  return moe_experts(tokens, routing, experts, config.swiglu_limit).view_as(x);
+  return moe_experts(tokens, routing, experts, config.swiglu_limit);
+}
+
+/// x [B, T, H]. Experts see and count the places that hold text; at the others nothing is added. (The other products
+/// are computed for all places: their library keeps a kernel for each shape it meets, and would meet a new one each
+/// time.)
+at::Tensor mlp(const PassState& pass, int64_t layer, const LayerWeights& w, const at::Tensor& x, BlockResult& result) {
+  if (!pass.config.is_moe(layer)) return dense_mlp(pass, w, x);
+  const at::Tensor all = x.flatten(0, 1);
+  if (!pass.real_places.defined()) return expert_mlp(pass, layer, w, all, result).view_as(x);
+  const at::Tensor mixed = expert_mlp(pass, layer, w, take_rows(all, pass.real_places), result);
+  return spread_rows(mixed, pass.real_places, all.size(0)).view_as(x);
 }
 
 }  // namespace
@@ -106,9 +118,7 @@ BlockResult block(const PassState& pass, int64_t layer, const LayerWeights& w, c
   const at::Tensor attended = self_attention(pass, layer, w, rms_norm(x, w.input_norm, eps), wanted);
   if (wanted == 0) return {attended, {}, {}};
   const at::Tensor middle = last_of(x, 1, wanted) + drop(attended, DropoutPlace::attention);
-  const at::Tensor normed = rms_norm(middle, w.mlp_norm, eps);
-  const at::Tensor mixed =
-      pass.config.is_moe(layer) ? expert_mlp(pass, layer, w, normed, result) : dense_mlp(pass, w, normed);
+  const at::Tensor mixed = mlp(pass, layer, w, rms_norm(middle, w.mlp_norm, eps), result);
   result.hidden = middle + drop(mixed, DropoutPlace::mlp);
   return result;
 }
@@ -140,6 +150,7 @@ PassState Transformer::begin_pass(const at::Tensor& tokens, const ForwardOptions
   const int64_t first = options.kv_cache == nullptr ? 0 : options.kv_cache->length();
   std::tie(pass.cos, pass.sin) = rotary_table(config_.rope, config_.head_dim, first, tokens.size(1), device_);
   pass.document_ids = options.document_ids;
+  pass.real_places = options.real_places;
   pass.num_experts_per_tok =
       options.num_experts_per_tok > 0 ? options.num_experts_per_tok : config_.num_experts_per_tok;
   if (options.router_bias != nullptr) pass.router_bias = *options.router_bias;

@@ -23,6 +23,7 @@ double number(const Json& value) {
 
 Json to_json(const TrainerState& state) {
   return {{"step", state.step},
+          {"batches", state.batches},
           {"updates", state.updates},
           {"tokens", state.tokens},
           {"bad_steps", state.bad_steps},
@@ -101,6 +102,7 @@ TrainerState read_trainer_state(const fs::path& checkpoint) {
   try {
     TrainerState state;
     state.step = json.at("step");
+    state.batches = json.value("batches", int64_t{-1});  // older versions wrote none
     state.updates = json.at("updates");
     state.tokens = json.at("tokens");
     state.bad_steps = json.at("bad_steps");

@@ -19,6 +19,7 @@ TrainingOutcome Trainer::outcome(TrainingOutcome::End end) const {
   result.end = end;
   result.step = state_.step;
   result.tokens = state_.tokens;
+  result.epochs = epochs();
   result.bad_steps = state_.bad_steps;
   result.seconds = seconds();
   result.tokens_per_second = log_->tokens_per_second();

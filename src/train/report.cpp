@@ -96,7 +96,7 @@ std::string summary_table(const MetricsHistory& history, double entropy) {
     rows += "<tr><th>" + name + "</th><td>" + value + "</td></tr>\n";
   };
   row("steps", cat(last.step));
-  row("tokens", cat(last.tokens));
+  row("tokens", cat(last.tokens, ", ", rounded(last.epoch), " epochs"));
   row("training loss, smoothed", rounded(last.smoothed_loss) + " nats per token");
   for (auto it = history.validation.rbegin(); it != history.validation.rend() && it->step == last.step; ++it) {
     row(it->averaged ? "validation, averaged weights" : "validation",

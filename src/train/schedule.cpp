@@ -45,16 +45,13 @@ double Schedule::seconds_left(int64_t step, double seconds) const {
   return share > 0 ? seconds * (1 - share) / share : std::numeric_limits<double>::quiet_NaN();
 }
 
-int64_t planned_steps(const TrainingSettings& settings, int64_t batches_per_epoch) {
+int64_t planned_steps(const TrainingSettings& settings, int64_t batches, int64_t made, int64_t used) {
   if (settings.max_steps > 0) return settings.max_steps;
   if (settings.max_minutes > 0) return 0;
-  const double batches = settings.num_train_epochs * static_cast<double>(batches_per_epoch);
-  const auto steps = static_cast<int64_t>(batches / static_cast<double>(settings.gradient_accumulation_steps));
-  if (steps > 0) return steps;
-  usage_error(
-      "training.num_train_epochs ", settings.num_train_epochs, " of ", batches_per_epoch, " batches with ",
-      "training.gradient_accumulation_steps ", settings.gradient_accumulation_steps,
-      " is not one step; give more text, a smaller training.per_device_train_batch_size, or training.max_steps");
+  const int64_t size = settings.gradient_accumulation_steps;
+  if (batches > 0) return made + (std::max<int64_t>(0, batches - used) + size - 1) / size;
+  usage_error("training.num_train_epochs is ", settings.num_train_epochs, ", and training.max_steps and ",
+              "training.max_minutes are 0: that is not one step; set one of them above 0");
 }
 
 }  // namespace xinslm

@@ -77,6 +77,7 @@ TrainingOutcome train(const TrainRequest& request) {
   const auto tokenizer = open_tokenizer(settings, source);
   take_vocabulary(settings, *tokenizer, !source.empty());
   settings.model.line_end = settings.data.line_end;
+  settings.model.document_attention = settings.data.document_attention;
   require_training_memory(settings);  // again: the vocabulary may have grown
   limit_memory(device, usable_memory(settings));
   TrainingData data = open_training_data(settings, tokenizer);

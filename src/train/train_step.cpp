@@ -8,6 +8,7 @@
 #include "xinslm/core/random.h"
 #include "xinslm/ops/linear_cross_entropy.h"
 #include "xinslm/train/balance.h"
+#include "xinslm/train/batch_options.h"
 #include "xinslm/train/expert_health.h"
 
 namespace xinslm {
@@ -18,9 +19,8 @@ enum Purpose : uint64_t { experts_purpose = 0x657870, dropout_purpose = 0x64726f
 
 ForwardOptions forward_options(const Batch& batch, const TrainingSettings& settings, const StepPlan& plan,
                                uint64_t index, at::Device device, std::vector<RouterRecord>& records) {
-  ForwardOptions options;
+  ForwardOptions options = batch_options(batch, device);
   options.num_experts_per_tok = plan.experts;
-  if (batch.document_ids.defined()) options.document_ids = batch.document_ids.to(device);
   options.gradient_checkpointing = settings.gradient_checkpointing;
   options.word_dropout = settings.word_dropout;
   options.input_dropout = settings.input_dropout;
@@ -90,14 +90,16 @@ StepResult compute_gradients(const Transformer& model, const std::vector<Batch>&
                              const TrainingSettings& settings, const StepPlan& plan, Gradients& gradients) {
   StepResult result;
   for (const Batch& batch : batches) {
-    result.tokens += batch.tokens.numel();
+    result.tokens += batch.real_tokens();
     result.target_tokens += batch.target_tokens;
     result.target_bytes += batch.target_bytes;
   }
-  // The router's losses are means; in a sum over tokens each batch's share of them weighs as many tokens.
-  const double router_weight = static_cast<double>(result.target_tokens) / static_cast<double>(batches.size());
   at::Tensor loss_sum, balance_sum, z_sum;
   for (size_t i = 0; i < batches.size(); ++i) {
+    // The router's losses are means over a batch's tokens; in the sum over all targets they weigh by those tokens.
+    const auto tokens = static_cast<double>(batches[i].real_tokens());
+    const double router_weight =
+        static_cast<double>(result.target_tokens) * tokens / static_cast<double>(result.tokens);
     std::vector<RouterRecord> records;
     const at::Tensor loss = token_loss(model, batches[i], settings,
                                        forward_options(batches[i], settings, plan, i, model.device(), records));
@@ -110,18 +112,19 @@ StepResult compute_gradients(const Transformer& model, const std::vector<Batch>&
     objective.backward();
     gradients.collect();
     add_to(loss_sum, loss);
-    add_to(balance_sum, router.balance);
-    add_to(z_sum, router.z);
+    if (!router.balance.defined()) continue;
+    add_to(balance_sum, router.balance * tokens);
+    add_to(z_sum, router.z * tokens);
+    add_to(result.router_entropy, router.entropy * tokens);
     add_to(result.expert_counts, router.counts);
-    add_to(result.router_entropy, router.entropy);
   }
   result.loss_sum = loss_sum.item<double>();
   result.gradient_norm = gradients.norm() / static_cast<double>(std::max<int64_t>(1, result.target_tokens));
   if (!balance_sum.defined()) return result;
-  const double terms = static_cast<double>(result.router_entropy.numel()) * static_cast<double>(batches.size());
-  result.balance_loss = balance_sum.item<double>() / terms;
-  result.z_loss = z_sum.item<double>() / terms;
-  result.router_entropy = result.router_entropy / static_cast<double>(batches.size());
+  const double layers = static_cast<double>(result.router_entropy.numel()), tokens = static_cast<double>(result.tokens);
+  result.balance_loss = balance_sum.item<double>() / (layers * tokens);
+  result.z_loss = z_sum.item<double>() / (layers * tokens);
+  result.router_entropy = result.router_entropy / tokens;
   return result;
 }
 

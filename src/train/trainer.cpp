@@ -48,7 +48,7 @@ void append(NamedTensors& all, const NamedTensors& more) {
 Trainer::Trainer(TrainingJob job)
     : job_(std::move(job)),
       model_(computing_model(job_.masters, job_.compute_type, job_.settings)),
-      schedule_(job_.settings.training, planned_steps(job_.settings.training, job_.data.train->batches_per_epoch())),
+      schedule_(job_.settings.training, planned_steps(job_.settings.training, job_.data.train->batches())),
       optimizer_(job_.masters, model_, job_.settings.training),
       gradients_(model_, job_.settings.training.gradient_accumulation_steps),
       router_bias_(model_.config(), model_.device(), job_.settings.training.router_bias_update_rate),
@@ -78,6 +78,9 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   router_bias_.restore(tensors);
   experts_.restore(tensors);
   state_ = saved;
+  const TrainingSettings& settings = job_.settings.training;
+  if (state_.batches < 0) state_.batches = state_.step * settings.gradient_accumulation_steps;
+  schedule_ = {settings, planned_steps(settings, job_.data.train->batches(), state_.step, state_.batches)};
   state_.compute_type = compute_type_name(job_.compute_type);
   seconds_before_ = saved.seconds;
   done_ = reached_end();
@@ -114,7 +117,8 @@ TrainingOutcome Trainer::run() {
 void Trainer::step() {
   const auto start = Clock::now();
   const StepPlan plan = plan_step();
-  const StepResult result = compute_gradients(model_, next_batches(), job_.settings.training, plan, gradients_);
+  const std::vector<Batch> batches = next_batches();
+  const StepResult result = compute_gradients(model_, batches, job_.settings.training, plan, gradients_);
   if (result.finite()) {
     apply(plan, result);
   } else {
@@ -123,6 +127,7 @@ void Trainer::step() {
   gradients_.release();
   return_memory_if_due();
   ++state_.step;
+  state_.batches += static_cast<int64_t>(batches.size());
   state_.tokens += result.tokens;
   round_experts();
   done_ = reached_end();
@@ -144,11 +149,17 @@ StepPlan Trainer::plan_step() {
   return plan;
 }
 
+/// Of one step: gradient_accumulation_steps, or what is left of the epochs.
 std::vector<Batch> Trainer::next_batches() const {
-  const int64_t count = job_.settings.training.gradient_accumulation_steps;
+  const int64_t wanted = job_.settings.training.gradient_accumulation_steps, all = job_.data.train->batches();
+  const int64_t count = all > 0 ? std::min(wanted, all - state_.batches) : wanted;
   std::vector<Batch> batches;
-  for (int64_t i = 0; i < count; ++i) batches.push_back(job_.data.train->batch(state_.step * count + i));
+  for (int64_t i = 0; i < count; ++i) batches.push_back(job_.data.train->batch(state_.batches + i));
   return batches;
+}
+
+double Trainer::epochs() const {
+  return static_cast<double>(state_.tokens) / static_cast<double>(std::max<int64_t>(1, job_.data.train_size.tokens));
 }
 
 void Trainer::apply(const StepPlan& plan, const StepResult& result) {
@@ -185,8 +196,7 @@ void Trainer::log_if_due() {
   TrainRecord record;
   record.step = state_.step;
   record.tokens = state_.tokens;
-  record.epoch = static_cast<double>(state_.step * job_.settings.training.gradient_accumulation_steps) /
-                 static_cast<double>(job_.data.train->batches_per_epoch());
+  record.epoch = epochs();
   record.seconds = seconds();
   record.smoothed_loss = state_.smoothed_loss / state_.smoothing_weight;
   record.learning_rate = learning_rate_;

@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "xinslm/ops/linear_cross_entropy.h"
+#include "xinslm/train/batch_options.h"
 
 namespace xinslm {
 
@@ -20,8 +21,7 @@ ValidationScore validate_model(const Transformer& model, const EvalSource& sourc
   int64_t tokens = 0, bytes = 0;
   for (int64_t i = 0; i < used; ++i) {
     const Batch batch = source.batch(i * all / used);
-    ForwardOptions options;
-    if (batch.document_ids.defined()) options.document_ids = batch.document_ids.to(model.device());
+    const ForwardOptions options = batch_options(batch, model.device());
     const at::Tensor hidden = model.hidden_states(batch.tokens.to(model.device()), options);
     const at::Tensor loss =
         linear_cross_entropy(hidden.reshape({-1, hidden.size(-1)}), model.head().weight,

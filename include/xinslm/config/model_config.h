@@ -73,6 +73,8 @@ struct ModelConfig {
   /// What stood for each end of line of the text files it was trained on, such as " <eos> "; empty = themselves. No
   /// setting of its own: data.line_end.
   std::string line_end;
+  /// Whether it was trained with attention inside one document only. No setting of its own: data.document_attention.
+  bool document_attention = false;
 
   /// All tokens that end a text, the first of them eos_token_id; empty when there is none.
   std::vector<int64_t> eos_token_ids() const;

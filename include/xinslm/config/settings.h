@@ -44,6 +44,7 @@ struct DataSettings {
   bool shuffle = true;
   bool document_attention = false;
   bool whole_documents = false;
+  bool skip_bad_lines = false;
   int64_t builtin_documents = 20000;
   int64_t max_bytes = 0;
   int64_t num_workers = 0;
@@ -66,6 +67,9 @@ struct DataSettings {
     field("whole_documents", whole_documents, anything(),
           "documents that fit into a sequence are not cut; a few places stay empty. Otherwise they follow each other "
           "without a gap and the end of a sequence cuts them");
+    field("skip_bad_lines", skip_bad_lines, anything(),
+          "lines of .jsonl files that cannot be read are left out, counted and named; false = the first one stops the "
+          "run");
     field("builtin_documents", builtin_documents, at_least(10), "stories the built-in corpus generates");
     field("max_bytes", max_bytes, at_least(0), "text read for training, in bytes; 0 = all");
     field("num_workers", num_workers, between(0, 1024), "threads that tokenise; 0 = one per core",

@@ -17,6 +17,7 @@ struct PackingOptions {
   bool shuffle = true;              ///< a new order of the documents in every epoch
   bool document_attention = false;  ///< batches say which document each position belongs to
   bool learn_all = false;           ///< the loss counts every word of dialogues too
+  double epochs = 0;                ///< training batches end after so many passes; 0 = without end
 };
 
 /// Chosen documents in a given order as one stream of targets: each document's tokens and its end of text. The input
@@ -48,8 +49,9 @@ class DocumentStream {
 };
 
 /// Training rows without waste: the targets of all epochs are one endless stream, each epoch every token of every
-/// document once in a new order, cut into rows of T. No row is filled up and no token left out; a row may run from one
-/// epoch into the next. What is in a row follows from (seed, position) alone. May be called from several threads.
+/// document once in a new order, cut into rows of T. No token is left out; a row may run from one epoch into the next.
+/// Only the row that the last epoch asked for ends in is filled up. What is in a row follows from (seed, position)
+/// alone. May be called from several threads.
 class PackedSource : public BatchSource {
  public:
   /// @param documents  of the file, at least one
@@ -60,10 +62,12 @@ class PackedSource : public BatchSource {
   Batch batch(int64_t position) override;
   /// Batches that show every token at least once.
   int64_t batches_per_epoch() const override;
+  int64_t batches() const override;
   int64_t tokens_per_epoch() const { return tokens_; }
 
  private:
   std::shared_ptr<const DocumentStream> epoch(int64_t number);
+  int64_t batch_tokens() const { return options_.batch_rows * options_.row_tokens; }
 
   std::shared_ptr<const TokenFile> file_;
   std::vector<int64_t> documents_;
@@ -71,6 +75,7 @@ class PackedSource : public BatchSource {
   TokenId end_of_text_;
   PackingOptions options_;
   int64_t tokens_ = 0;
+  int64_t end_ = 0;  ///< targets of all epochs asked for; 0 = without end
 
   std::mutex lock_;
   struct KnownEpoch {

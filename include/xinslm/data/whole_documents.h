@@ -33,8 +33,8 @@ class DocumentRows {
 };
 
 /// Training rows of whole documents, every row once an epoch, in a new order each time. What a row's documents leave
-/// over is filled up with ends of text that no loss counts. Which rows a batch has follows from (seed, position) alone.
-/// May be called from several threads.
+/// over stays empty: ends of text that neither losses nor experts count. The last epoch asked for ends with its last
+/// row. Which rows a batch has follows from (seed, position) alone. May be called from several threads.
 class WholeDocumentSource : public BatchSource {
  public:
   /// @param documents  of the file, at least one
@@ -43,6 +43,7 @@ class WholeDocumentSource : public BatchSource {
 
   Batch batch(int64_t position) override;
   int64_t batches_per_epoch() const override;
+  int64_t batches() const override;
 
  private:
   int64_t row_at(int64_t place);
@@ -52,6 +53,7 @@ class WholeDocumentSource : public BatchSource {
   std::vector<int32_t> byte_lengths_;
   TokenId end_of_text_;
   PackingOptions options_;
+  int64_t end_ = 0;  // rows of all epochs asked for; 0 = without end
 
   std::mutex lock_;
   int64_t known_epoch_ = -1;

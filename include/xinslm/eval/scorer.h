@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "xinslm/data/batch.h"
 #include "xinslm/model/transformer.h"
 #include "xinslm/tokenizer/tokenizer.h"
 
@@ -53,9 +54,8 @@ class Scorer {
   /// @throws Error(data) for a continuation longer than max_length
   std::vector<Score> score(const std::vector<ScoreRequest>& requests, const ShowProgress& progress = {}) const;
 
-  /// Summed log-probability (nats) of the targets after the tokens.
-  /// @param tokens, targets  [B, T] int64; ignored_target where nothing is scored
-  double score_rows(const at::Tensor& tokens, const at::Tensor& targets) const;
+  /// Summed log-probability (nats) of the batch's targets that count, in the rows and documents it has.
+  double score_batch(const Batch& batch) const;
 
  private:
   friend class ScoreBatches;

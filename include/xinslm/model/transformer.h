@@ -16,7 +16,7 @@ namespace xinslm {
 
 /// What a forward pass tells about routing in one MoE layer; filled on request.
 struct RouterRecord {
-  at::Tensor router_logits;  ///< [N, E] float32, with gradient; N = B * T
+  at::Tensor router_logits;  ///< [N, E] float32, with gradient; N = B * T, or the number of real_places
   at::Tensor chosen;         ///< [N, k] int64
 };
 
@@ -24,6 +24,10 @@ struct ForwardOptions {
   int64_t num_experts_per_tok = 0;  ///< 0 = the configured number
   KvCache* kv_cache = nullptr;      ///< tokens continue what it holds
   at::Tensor document_ids;          ///< [B, T] int64 or undefined; attention stays inside equal ids
+  /// [N] int64, rising: the places of the flattened [B * T] tokens that hold text. The others are empty places at the
+  /// ends of rows: experts neither see nor count them, and what comes out there means nothing. Undefined = all hold
+  /// text.
+  at::Tensor real_places;
   std::optional<int64_t> last_tokens;  ///< hidden states of so many last tokens are wanted, not of all
   bool gradient_checkpointing = false;
   double word_dropout = 0;    ///< whole words of the vocabulary dropped from the input for this pass

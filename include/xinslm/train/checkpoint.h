@@ -12,9 +12,10 @@ namespace xinslm {
 
 /// The numbers a run needs to go on, besides tensors. Random streams need none: they are keyed by seed and step.
 struct TrainerState {
-  int64_t step = 0;       ///< steps made; the next batch is at step * gradient_accumulation_steps
+  int64_t step = 0;       ///< steps made
+  int64_t batches = 0;    ///< used, which is the position of the next one
   int64_t updates = 0;    ///< optimiser steps made: steps without those skipped
-  int64_t tokens = 0;     ///< seen
+  int64_t tokens = 0;     ///< seen, without the empty places of rows
   int64_t bad_steps = 0;  ///< skipped because of a loss or gradient that was not finite
   int64_t bad_in_a_row = 0;
   double seconds = 0;  ///< the run has taken

@@ -35,8 +35,11 @@ class Schedule {
   int64_t total_steps_;
 };
 
-/// Optimiser steps the settings ask for over data of so many batches an epoch; 0 = limited by time alone.
+/// Optimiser steps the settings ask for; 0 = limited by time alone. Every batch belongs to one: the last step may have
+/// fewer.
+/// @param batches  of all epochs
+/// @param made     steps made already, from `used` of those batches
 /// @throws Error(usage) when the settings ask for no step at all
-int64_t planned_steps(const TrainingSettings& settings, int64_t batches_per_epoch);
+int64_t planned_steps(const TrainingSettings& settings, int64_t batches, int64_t made = 0, int64_t used = 0);
 
 }  // namespace xinslm

@@ -47,6 +47,7 @@ struct TrainingOutcome {
   enum class End { finished, early_stopped, interrupted };
   End end = End::finished;
   int64_t step = 0, tokens = 0, bad_steps = 0;
+  double epochs = 0;                        ///< passes over the training text that those tokens are
   double seconds = 0;                       ///< of the whole run, earlier sessions included
   double tokens_per_second = 0;             ///< median over this session's steps
   double peak_share = 0;                    ///< of the measured matrix-product peak, at that speed; NaN when unknown
@@ -98,6 +99,7 @@ class Trainer {
   ValidationScore validate(bool averaged);
   Transformer averaged_model() const;
   bool improved(double validation_loss);
+  double epochs() const;
 
   double seconds() const;
   bool out_of_patience() const;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -116,6 +117,29 @@ TEST_F(PackedSourceTest, DocumentIdsChangeWithTheEndOfText) {
     const auto tokens = flat(batch.tokens), ids = flat(batch.document_ids);
     for (size_t i = 1; i < tokens.size(); ++i) EXPECT_EQ(ids[i] != ids[i - 1], tokens[i] == kEndOfText);
   }
+}
+
+TEST_F(PackedSourceTest, TheLastEpochAskedForEndsWithItsLastToken) {
+  make(20);
+  for (const double epochs : {0.3, 1.0, 2.0}) {
+    const PackingOptions options{.row_tokens = 13, .batch_rows = 3, .seed = 5, .epochs = epochs};
+    auto endless = source({.row_tokens = 13, .batch_rows = 3, .seed = 5}), packed = source(options);
+    int64_t tokens = 0, targets = 0;
+    for (int64_t position = 0; position < packed.batches(); ++position) {
+      const Batch batch = packed.batch(position), whole = endless.batch(position);
+      tokens += batch.real_tokens();
+      targets += batch.target_tokens;
+      const at::Tensor seen = batch.targets.flatten().ne(-100).nonzero().squeeze(1);
+      EXPECT_TRUE(seen.equal(batch.real_places.defined() ? batch.real_places : at::arange(batch.tokens.numel())));
+      EXPECT_TRUE(batch.targets.flatten().index_select(0, seen).equal(whole.targets.flatten().index_select(0, seen)));
+    }
+    EXPECT_EQ(tokens, static_cast<int64_t>(std::ceil(epochs * static_cast<double>(file_->tokens()))));
+    EXPECT_EQ(targets, tokens);
+    expect_error(ErrorKind::usage, {"num_train_epochs"}, [&] { packed.batch(packed.batches()); });
+    const auto ahead = read_ahead(std::make_unique<PackedSource>(file_, all_, tokenizer_, options));
+    EXPECT_EQ(flat(ahead->batch(packed.batches() - 1).targets), flat(packed.batch(packed.batches() - 1).targets));
+  }
+  EXPECT_EQ(source({.row_tokens = 13}).batches(), 0);
 }
 
 TEST_F(PackedSourceTest, TooLittleTextSaysHowMuchThereIsAndIsNeeded) {

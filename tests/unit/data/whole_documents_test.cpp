@@ -94,6 +94,26 @@ TEST_F(WholeDocumentsTest, InputsAreTheTargetsOneEarlier) {
   }
 }
 
+TEST_F(WholeDocumentsTest, RealPlacesAreThoseWithText) {
+  make(9);
+  auto whole = source({.row_tokens = 60, .batch_rows = 2, .seed = 1});
+  const Batch batch = whole.batch(0);
+  EXPECT_TRUE(batch.real_places.equal(batch.targets.flatten().ne(kNoLoss).nonzero().squeeze(1)));
+  EXPECT_EQ(batch.real_tokens(), batch.target_tokens);
+  EXPECT_LT(batch.real_tokens(), batch.tokens.numel());
+}
+
+TEST_F(WholeDocumentsTest, AnEpochIsEveryTokenOnceHoweverManyRowsABatchHas) {
+  make(20);
+  for (const int64_t rows : {1, 3, 100}) {
+    auto whole = source({.row_tokens = 50, .batch_rows = rows, .seed = 5, .epochs = 2});
+    int64_t tokens = 0;
+    for (int64_t position = 0; position < whole.batches(); ++position) tokens += whole.batch(position).real_tokens();
+    EXPECT_EQ(tokens, 2 * file_->tokens()) << rows;
+    expect_error(ErrorKind::usage, {"num_train_epochs"}, [&] { whole.batch(whole.batches()); });
+  }
+}
+
 TEST_F(WholeDocumentsTest, HeldOutTextIsScoredOnce) {
   make(9);
   for (const int64_t rows : {1, 2, 5}) {

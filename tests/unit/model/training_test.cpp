@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "unit/model/small_model.h"
+#include "xinslm/core/error.h"
 #include "xinslm/ops/linear_cross_entropy.h"
 
 using namespace xinslm;
@@ -73,6 +74,69 @@ TEST(Training, CheckpointingGivesTheSameGradientsToTheBit) {
       EXPECT_TRUE(at::equal(plain[i], checkpointed[i])) << model.parameters()[i].first;
     }
   }
+}
+
+/// Two rows of 20, of which the second has text in its first 13 places.
+struct PaddedRows {
+  at::Tensor tokens = some_tokens(2, 20), targets = tokens.roll(-1, 1);
+  at::Tensor places = at::cat({at::arange(20), at::arange(20, 33)});
+
+  explicit PaddedRows(int64_t filler) {
+    tokens[1].narrow(0, 13, 7).fill_(filler);
+    targets[1].narrow(0, 13, 7).fill_(ignored_target);
+  }
+};
+
+/// Gradients of the loss over the targets that count, and the sum of squares of the router's logits.
+std::vector<at::Tensor> row_gradients(Transformer& model, ForwardOptions options, const at::Tensor& tokens,
+                                      const at::Tensor& targets, int64_t* routed = nullptr) {
+  std::vector<RouterRecord> records;
+  options.router_records = &records;
+  std::vector<at::Tensor> parameters;
+  for (const auto& [name, tensor] : model.parameters()) parameters.push_back(tensor);
+  const at::Tensor hidden = model.hidden_states(tokens, options);
+  at::Tensor loss = linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, targets.flatten(), 0, 0);
+  for (const RouterRecord& record : records) loss = loss + 0.1 * record.router_logits.square().sum();
+  if (routed != nullptr) *routed = records.at(0).chosen.size(0);
+  return torch::autograd::grad({loss}, parameters);
+}
+
+TEST(Training, EmptyPlacesCountForNothing) {
+  ModelConfig config = small_config();
+  config.num_dense_layers = 1;
+  Transformer model = small_model(config);
+  model.require_grad(true);
+  const PaddedRows rows(0), others(7);
+  const auto first = row_gradients(model, {}, rows.tokens.narrow(0, 0, 1), rows.targets.narrow(0, 0, 1));
+  const auto second = row_gradients(model, {}, rows.tokens.narrow(0, 1, 1).narrow(1, 0, 13),
+                                    rows.targets.narrow(0, 1, 1).narrow(1, 0, 13));
+  ForwardOptions options;
+  options.real_places = rows.places;
+  int64_t routed = 0;
+  const auto together = row_gradients(model, options, rows.tokens, rows.targets, &routed);
+  const auto otherwise = row_gradients(model, options, others.tokens, others.targets);
+  options.gradient_checkpointing = true;
+  const auto checkpointed = row_gradients(model, options, rows.tokens, rows.targets);
+  EXPECT_EQ(routed, 33);
+  for (size_t i = 0; i < together.size(); ++i) {
+    const std::string& name = model.parameters()[i].first;
+    const at::Tensor expected = first[i] + second[i];
+    const double size = expected.abs().max().item<double>();
+    EXPECT_LT(largest_difference(together[i], expected), 1e-5 * size + 1e-7) << name;
+    EXPECT_LT(largest_difference(together[i], otherwise[i]), 1e-5 * size + 1e-7) << name;
+    EXPECT_TRUE(at::equal(together[i], checkpointed[i])) << name;
+  }
+}
+
+TEST(Training, EmptyPlacesGoWithWholeRowsOnly) {
+  const Transformer model = small_model();
+  ForwardOptions options;
+  options.real_places = at::arange(5);
+  options.last_tokens = 2;
+  EXPECT_THROW(model.hidden_states(some_tokens(1, 9), options), Error);
+  options.last_tokens.reset();
+  options.real_places = at::arange(10);
+  EXPECT_THROW(model.hidden_states(some_tokens(1, 9), options), Error);
 }
 
 TEST(Training, CheckpointingLeavesFrozenParametersAlone) {

@@ -73,19 +73,29 @@ TEST(Schedule, TimeLeftIsUnknownBeforeTheFirstStep) {
 
 TEST(PlannedSteps, ComeFromStepsTimeOrEpochs) {
   TrainingSettings settings;
-  settings.num_train_epochs = 2;
   settings.gradient_accumulation_steps = 4;
-  EXPECT_EQ(planned_steps(settings, 100), 50);
+  EXPECT_EQ(planned_steps(settings, 200), 50);
   settings.max_minutes = 1;
-  EXPECT_EQ(planned_steps(settings, 100), 0);
+  EXPECT_EQ(planned_steps(settings, 0), 0);
   settings.max_steps = 7;
-  EXPECT_EQ(planned_steps(settings, 100), 7);
+  EXPECT_EQ(planned_steps(settings, 0), 7);
+}
+
+TEST(PlannedSteps, LeaveNoBatchOut) {
+  TrainingSettings settings;
+  settings.gradient_accumulation_steps = 8;
+  EXPECT_EQ(planned_steps(settings, 7), 1);
+  EXPECT_EQ(planned_steps(settings, 8), 1);
+  EXPECT_EQ(planned_steps(settings, 9), 2);
+  // A run that ended with a step of one batch, and is to see as many again: 8 and 1, then 8 and 1.
+  EXPECT_EQ(planned_steps(settings, 18, 2, 9), 4);
+  EXPECT_EQ(planned_steps(settings, 9, 2, 9), 2);
 }
 
 TEST(PlannedSteps, RefusesARunWithoutAStep) {
   TrainingSettings settings;
-  settings.gradient_accumulation_steps = 8;
-  EXPECT_THROW(planned_steps(settings, 7), Error);
+  settings.num_train_epochs = 0;
+  EXPECT_THROW(planned_steps(settings, 0), Error);
 }
 
 }  // namespace xinslm

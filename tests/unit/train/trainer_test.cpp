@@ -40,7 +40,8 @@ class CountingSource : public BatchSource {
     return counting_batch(static_cast<uint64_t>(position));
   }
   int64_t batches_per_epoch() const override { return 20; }
-  int64_t interrupt_at = -1;
+  int64_t batches() const override { return end; }
+  int64_t interrupt_at = -1, end = 0;
 };
 
 class CountingEval : public EvalSource {
@@ -166,6 +167,33 @@ TEST_F(TrainerTest, KnowsThatARunIsFinished) {
   Trainer again(job(quick_settings(), "run"));
   again.resume(*run("run").latest_checkpoint());
   EXPECT_TRUE(again.done());
+}
+
+TEST_F(TrainerTest, TheLastStepTakesWhatIsLeftOfTheEpochs) {
+  Settings settings = quick_settings();
+  settings.training.max_steps = 0;
+  settings.training.gradient_accumulation_steps = 8;
+  const auto epochs = [&](int64_t batches) {
+    TrainingJob made = job(settings, "run");
+    static_cast<CountingSource&>(*made.data.train).end = batches;
+    made.data.train_size.tokens = 9 * rows * length;
+    return made;
+  };
+  const TrainingOutcome once = Trainer(epochs(9)).run();
+  EXPECT_EQ(once.step, 2);
+  EXPECT_EQ(once.tokens, 9 * rows * length);
+  EXPECT_DOUBLE_EQ(once.epochs, 1);
+  EXPECT_DOUBLE_EQ(read_metrics(run("run").metrics()).train.back().epoch, 1);
+
+  TrainingJob longer = epochs(18);
+  longer.masters = read_masters(*run("run").latest_checkpoint(), at::kCPU);
+  Trainer second(std::move(longer));
+  second.resume(*run("run").latest_checkpoint());
+  EXPECT_EQ(second.state().batches, 9);
+  const TrainingOutcome twice = second.run();
+  EXPECT_EQ(twice.step, 4);
+  EXPECT_EQ(twice.tokens, 18 * rows * length);
+  EXPECT_DOUBLE_EQ(twice.epochs, 2);
 }
 
 TEST_F(TrainerTest, StopsAfterTooManyStepsThatAreNotFinite) {
