@@ -21,15 +21,18 @@ class FilesReader : public DocumentReader {
       if (current_ && current_->next(part)) return true;
       if (opened_ == files_.size()) return false;
       const fs::path& path = files_[opened_++];
-      current_ = holds_json_lines(path, options_.format) ? read_json_lines(path)
-                                                         : read_text_file(path, options_.separator, options_.line_end);
+      current_ = holds_json_lines(path, options_.format)
+                     ? read_json_lines(path, options_.skip_bad_lines ? &bad_ : nullptr)
+                     : read_text_file(path, options_.separator, options_.line_end);
     }
   }
+  BadLines bad_lines() const override { return bad_; }
 
  private:
   CorpusOptions options_;
   std::vector<fs::path> files_;
   std::unique_ptr<DocumentReader> current_;
+  BadLines bad_;
   size_t opened_ = 0;
 };
 
@@ -67,6 +70,7 @@ class LimitedReader : public DocumentReader {
     left_ -= part.size();
     return true;
   }
+  BadLines bad_lines() const override { return reader_->bad_lines(); }
 
  private:
   std::unique_ptr<DocumentReader> reader_;
@@ -78,6 +82,7 @@ CorpusOptions corpus_from(const Settings& settings) {
   options.format = settings.data.format;
   options.separator = settings.data.separator;
   options.line_end = settings.data.line_end;
+  options.skip_bad_lines = settings.data.skip_bad_lines;
   options.builtin_documents = settings.data.builtin_documents;
   options.builtin_seed = static_cast<uint64_t>(settings.training.seed);
   return options;
@@ -87,11 +92,28 @@ CorpusOptions corpus_from(const Settings& settings) {
 
 bool holds_json_lines(const fs::path& path, const std::string& format) {
   if (format != "auto") return format == "jsonl";
-  const fs::path name = path.extension() == ".gz" ? path.stem() : path.filename();
-  if (name.extension() == ".jsonl" || name.extension() == ".json") return true;
-  if (name.extension() == ".txt") return false;
-  LineReader::Piece first;
-  return LineReader(path).next(first, 1) && first.text == "{";
+  const std::string ending = text_ending(path);
+  if (ending == ".jsonl" || ending == ".ndjson" || ending == ".json") return true;
+  if (ending == ".txt") return false;
+  LineReader lines(path);
+  for (LineReader::Piece piece; lines.next(piece, kPartBytes);) {
+    if (!is_blank(piece.text)) return piece.text[piece.text.find_first_not_of(" \t\r")] == '{';
+  }
+  return false;
+}
+
+void BadLines::add(const std::string& problem) {
+  constexpr size_t shown = 5;
+  if (++count <= static_cast<int64_t>(shown)) first.push_back(problem);
+}
+
+std::string BadLines::text() const {
+  if (count == 0) return "";
+  std::string text =
+      cat(count, count == 1 ? " line that cannot be read was left out:" : " lines that cannot be read were left out:");
+  for (const std::string& problem : first) text += "\n  " + problem;
+  const auto more = count - static_cast<int64_t>(first.size());
+  return more > 0 ? cat(text, "\n  and ", more, " more") : text;
 }
 
 size_t DocumentPart::size() const {

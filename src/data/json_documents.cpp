@@ -26,7 +26,7 @@ ChatMessage message_from(const Json& value, const std::string& where) {
 
 class JsonLinesReader : public DocumentReader {
  public:
-  explicit JsonLinesReader(const std::filesystem::path& path) : lines_(path) {}
+  JsonLinesReader(const std::filesystem::path& path, BadLines* skipped) : lines_(path), skipped_(skipped) {}
 
   bool next(DocumentPart& part) override {
     while (given_ == text_.size()) {
@@ -47,19 +47,37 @@ class JsonLinesReader : public DocumentReader {
     LineReader::Piece piece;
     if (!lines_.next(piece, kLongestLine)) return false;
     where_ = cat(lines_.path().string(), ":", piece.line);
-    if (!piece.ends_line) data_error(where_, ": the line is longer than 1 GiB");
     text_.clear();
+    messages_.clear();
     given_ = 0;
-    if (piece.text.find_first_not_of(" \t\r") == std::string_view::npos) return true;
+    if (skipped_ == nullptr) {
+      take_line(piece);
+      return true;
+    }
+    try {
+      take_line(piece);
+    } catch (const Error& problem) {
+      skipped_->add(problem.what());
+      messages_.clear();
+      while (!piece.ends_line && lines_.next(piece, kLongestLine)) {
+      }
+    }
+    return true;
+  }
+
+  /// @throws Error(data) naming file and line
+  void take_line(const LineReader::Piece& piece) {
+    if (!piece.ends_line) data_error(where_, ": the line is longer than 1 GiB");
+    if (is_blank(piece.text)) return;
     const Json value = parse_json(piece.text, where_);
     if (value.is_object() && value.contains("messages")) {
       read_messages(value["messages"]);
     } else if (value.is_object() && value.contains("text") && value["text"].is_string()) {
-      text_ = value["text"].get<std::string>();
+      const auto& text = value["text"].get_ref<const std::string&>();
+      if (!is_blank(text)) text_ = text;
     } else {
       data_error(where_, ": expected {\"text\": ...} or {\"messages\": [...]}, found ", dump_json(value).substr(0, 80));
     }
-    return true;
   }
 
   void read_messages(const Json& list) {
@@ -68,6 +86,7 @@ class JsonLinesReader : public DocumentReader {
   }
 
   LineReader lines_;
+  BadLines* skipped_;  ///< or nullptr
   std::string where_, text_;
   std::vector<ChatMessage> messages_;
   size_t given_ = 0;  ///< bytes of text_ already handed out
@@ -75,8 +94,8 @@ class JsonLinesReader : public DocumentReader {
 
 }  // namespace
 
-std::unique_ptr<DocumentReader> read_json_lines(const std::filesystem::path& path) {
-  return std::make_unique<JsonLinesReader>(path);
+std::unique_ptr<DocumentReader> read_json_lines(const std::filesystem::path& path, BadLines* skipped) {
+  return std::make_unique<JsonLinesReader>(path, skipped);
 }
 
 }  // namespace xinslm

@@ -92,6 +92,10 @@ class TextFileReader : public DocumentReader {
 
 }  // namespace
 
+bool is_blank(std::string_view text) {
+  return without_trailing_blanks(text).empty();
+}
+
 size_t cut_point(std::string_view text, size_t limit) {
   if (text.size() <= limit) return text.size();
   for (size_t at = limit; at > limit / 2; --at) {

@@ -15,7 +15,7 @@ namespace xinslm {
 namespace {
 
 /// Raised whenever the same text and tokenizer would give other tokens or another layout.
-constexpr int kCacheVersion = 1;
+constexpr int kCacheVersion = 2;
 
 constexpr uintmax_t kBigFile = 16 << 20;
 
@@ -63,6 +63,7 @@ std::string tokens_key(const CorpusOptions& corpus, const Tokenizer& tokenizer, 
     parts.push_back({"builtin", builtin_fingerprint(), corpus.builtin_documents, corpus.builtin_seed});
   } else {
     parts.push_back({corpus.separator, corpus.line_end});
+    if (corpus.skip_bad_lines) parts.push_back("skip_bad_lines");
     HashMemory memory(folder);
     for (const fs::path& file : corpus_files(corpus.inputs)) {
       parts.push_back({memory.hash(file), holds_json_lines(file, corpus.format)});
@@ -98,7 +99,14 @@ std::shared_ptr<const TokenFile> open_tokens(const CorpusOptions& corpus, std::s
     }
   }
   log::info(cat("tokenising the ", what, " text into ", path.string()));
-  write_token_file(path, key, *open_corpus(corpus), std::move(tokenizer), threads);
+  const auto reader = open_corpus(corpus);
+  write_token_file(path, key, *reader, tokenizer, threads);
+  if (const BadLines bad = reader->bad_lines(); bad.count > 0) log::warning(cat("the ", what, " text: ", bad.text()));
+  if (tokens_key(corpus, *tokenizer, cache_dir) != key) {
+    std::error_code ignored;
+    fs::remove(path, ignored);
+    data_error("the ", what, " text changed while it was read; wait until its files are complete, then start again");
+  }
   return std::make_shared<TokenFile>(path, key);
 }
 

@@ -163,4 +163,31 @@ TEST_F(TokenFileTest, BuiltinStoriesAreACorpus) {
   EXPECT_NE(open(options)->key(), key);
 }
 
+TEST_F(TokenFileTest, TextThatChangesWhileItIsReadIsNotKept) {
+  /// Changes the file when the first of it becomes tokens.
+  class Changing : public FakeTokenizer {
+   public:
+    explicit Changing(fs::path file) : file_(std::move(file)) {}
+    std::vector<TokenId> encode(std::string_view text, bool allow_special) const override {
+      std::ofstream(file_, std::ios::app) << "more\n";
+      return FakeTokenizer::encode(text, allow_special);
+    }
+
+   private:
+    fs::path file_;
+  };
+  const auto options = corpus("the\n");
+  tokenizer_ = std::make_shared<Changing>(folder_ / "a.txt");
+  expect_error(ErrorKind::data, {"changed while it was read"}, [&] { open(options); });
+  EXPECT_TRUE(cache_files().empty());
+}
+
+TEST_F(TokenFileTest, BadLinesOnceLeftOutAreStillAnErrorWithoutTheSetting) {
+  auto options = corpus("{\"text\": \"a\"}\n5\n", "a.jsonl");
+  options.skip_bad_lines = true;
+  EXPECT_EQ(open(options)->documents(), 1);
+  options.skip_bad_lines = false;
+  expect_error(ErrorKind::data, {"a.jsonl:2"}, [&] { open(options); });
+}
+
 }  // namespace

@@ -1,0 +1,130 @@
+#include "xinslm/core/spool.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "xinslm/core/error.h"
+#include "xinslm/core/log.h"
+
+namespace fs = std::filesystem;
+
+namespace xinslm {
+namespace {
+
+fs::path temporary_folder() {
+  std::error_code problem;
+  const fs::path folder = fs::temp_directory_path(problem);
+  if (!problem) return folder;
+  const char* named = std::getenv("TMPDIR");
+  data_error(named != nullptr ? named : "/tmp", ": cannot hold temporary files: ", problem.message(),
+             "; set TMPDIR to a folder that exists");
+}
+
+/// The descriptor of an open file, closed at the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (number_ > STDERR_FILENO) ::close(number_);
+  }
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+/// Reads up to the buffer's size; 0 = the end.
+size_t read_some(int descriptor, std::vector<char>& buffer, const std::string& name) {
+  while (true) {
+    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
+    if (count >= 0) return static_cast<size_t>(count);
+    if (errno != EINTR) data_error(name, ": cannot read: ", std::strerror(errno));
+  }
+}
+
+void write_all(int descriptor, const char* data, size_t size, const fs::path& file) {
+  while (size > 0) {
+    const ssize_t count = ::write(descriptor, data, size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      data_error(file.string(), ": cannot keep the text that was read: ", std::strerror(errno),
+                 "; set TMPDIR to a folder with more room, or give a file");
+    }
+    data += count;
+    size -= static_cast<size_t>(count);
+  }
+}
+
+class TemporaryCopy {
+ public:
+  explicit TemporaryCopy(const std::string& source) {
+    const bool standard_input = source == "-";
+    const std::string name = standard_input ? "standard input" : source;
+    // The place for it first: what cannot be kept must not be read.
+    std::string path = (temporary_folder() / "xinslm-input-XXXXXX").string();
+    const Descriptor to(::mkstemp(path.data()));
+    if (to.number() < 0) {
+      data_error(path, ": cannot create a temporary file: ", std::strerror(errno),
+                 "; set TMPDIR to a folder that can be written");
+    }
+    path_ = path;
+    try {
+      const Descriptor from(standard_input ? STDIN_FILENO : ::open(source.c_str(), O_RDONLY | O_CLOEXEC));
+      if (from.number() < 0) data_error(name, ": cannot open: ", std::strerror(errno));
+      copy(from.number(), to.number(), name);
+    } catch (...) {
+      remove();
+      throw;
+    }
+  }
+  TemporaryCopy(const TemporaryCopy&) = delete;
+  ~TemporaryCopy() { remove(); }
+
+  const fs::path& path() const { return path_; }
+
+ private:
+  void copy(int from, int to, const std::string& name) const {
+    std::vector<char> buffer(1 << 18);
+    while (const size_t count = read_some(from, buffer, name)) write_all(to, buffer.data(), count, path_);
+  }
+  void remove() const {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+
+  fs::path path_;
+};
+
+}  // namespace
+
+bool reads_once(const fs::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return false;
+  if (!S_ISCHR(info.st_mode)) return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode);
+  const Descriptor device(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  return device.number() >= 0 && ::isatty(device.number()) != 0;
+}
+
+fs::path spooled(const std::string& source) {
+  static std::mutex lock;
+  static std::map<std::string, std::unique_ptr<TemporaryCopy>> copies;
+  const std::lock_guard guard(lock);
+  std::unique_ptr<TemporaryCopy>& copy = copies[source];
+  if (!copy) {
+    if (source != "-") log::info(source + ": can be read once only; its text is read to the end first");
+    copy = std::make_unique<TemporaryCopy>(source);
+  }
+  return copy->path();
+}
+
+}  // namespace xinslm
