@@ -164,7 +164,9 @@ class Bench {
     return with_progress("perplexity, " + effort.name, [&](const ShowProgress& progress) {
       const Scorer scored = scorer(effort.experts);
       if (options_.data.empty()) return measure_run_perplexity(scored, needed_run_settings(open_.folder), progress);
-      return measure_perplexity(scored, options_.data, {options_.stride, line_end, options_.separator}, progress);
+      return measure_perplexity(
+          scored, options_.data,
+          {options_.stride, line_end, options_.separator, open_.model.config().document_attention}, progress);
     });
   }
 
@@ -179,6 +181,9 @@ class Bench {
   void run_perplexity() {
     ByEffort<PerplexityResult> results;
     const std::string ends = line_end();
+    if (!options_.data.empty() && open_.model.config().document_attention) {
+      log::info("no document sees the one before it, as the model learned it (data.document_attention)");
+    }
     for (const Effort& effort : efforts()) results.emplace_back(effort, perplexity(effort, ends));
     print(perplexity_table(results));
     json_["perplexity"] = perplexity_json(main_result(results));

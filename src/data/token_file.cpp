@@ -47,6 +47,21 @@ TokenFile::TokenFile(const std::filesystem::path& path, const std::string& key) 
   if (header.has_mask) mask_ = reinterpret_cast<const uint8_t*>(hashes_ + documents_);
 }
 
+void TokenFile::split(int64_t document, int64_t token, int64_t bytes, int64_t words) {
+  const auto insert_after = [&](std::vector<uint64_t>& own, const uint64_t*& values, int64_t count, uint64_t value) {
+    if (values != own.data()) own.assign(values, values + count);
+    own.insert(own.begin() + document + 1, value);
+    values = own.data();
+  };
+  insert_after(own_begins_, begins_, documents_ + 1, static_cast<uint64_t>(token));
+  insert_after(own_bytes_, bytes_, documents_, static_cast<uint64_t>(bytes));
+  insert_after(own_words_, words_, documents_, static_cast<uint64_t>(words));
+  insert_after(own_hashes_, hashes_, documents_, hashes_[document]);
+  own_bytes_[document] -= static_cast<uint64_t>(bytes);
+  own_words_[document] -= static_cast<uint64_t>(words);
+  ++documents_;
+}
+
 void TokenFile::read(int64_t begin, int64_t count, int64_t* ids) const {
   if (wide_) {
     std::copy_n(static_cast<const uint32_t*>(ids_) + begin, count, ids);

@@ -37,18 +37,22 @@ CorpusOptions corpus_of(const std::filesystem::path& file, const PerplexityOptio
 
 struct Text {
   std::vector<TokenId> tokens;
+  std::vector<size_t> begins;  ///< of the documents, whose end of text is their last token; the last one has none
   int64_t words = 0, bytes = 0;
 };
 
 Text read_text(const Tokenizer& tokenizer, const CorpusOptions& corpus) {
   Text text;
   const auto reader = open_corpus(corpus);
-  bool begins = false;
+  bool begins = true;
   for (DocumentPart part; reader->next(part);) {
     if (!part.messages.empty()) {
       data_error(part.where, ": a dialogue; perplexity is measured over texts, {\"text\": ...} lines or plain files");
     }
-    if (begins && !text.tokens.empty()) text.tokens.push_back(tokenizer.end_of_text());
+    if (begins) {
+      if (!text.tokens.empty()) text.tokens.push_back(tokenizer.end_of_text());
+      text.begins.push_back(text.tokens.size());
+    }
     begins = part.last;
     const std::vector<TokenId> ids = tokenizer.encode(part.text);
     text.tokens.insert(text.tokens.end(), ids.begin(), ids.end());
@@ -56,6 +60,22 @@ Text read_text(const Tokenizer& tokenizer, const CorpusOptions& corpus) {
     text.bytes += static_cast<int64_t>(part.text.size());
   }
   return text;
+}
+
+/// Windows over all of the text, or over each document by itself.
+std::vector<ScoreRequest> windows_of(const Text& text, TokenId prefix, const PerplexityResult& how, bool by_document) {
+  if (!by_document) return rolling_windows(text.tokens, prefix, how.context, how.stride);
+  std::vector<ScoreRequest> windows;
+  for (size_t i = 0; i < text.begins.size(); ++i) {
+    const size_t end = i + 1 < text.begins.size() ? text.begins[i + 1] : text.tokens.size();
+    const auto first = text.tokens.begin();
+    const std::vector<TokenId> document(first + static_cast<ptrdiff_t>(text.begins[i]),
+                                        first + static_cast<ptrdiff_t>(end));
+    for (ScoreRequest& window : rolling_windows(document, prefix, how.context, how.stride)) {
+      windows.push_back(std::move(window));
+    }
+  }
+  return windows;
 }
 
 }  // namespace
@@ -85,7 +105,7 @@ PerplexityResult measure_perplexity(const Scorer& scorer, const std::filesystem:
   PerplexityResult result;
   result.context = scorer.max_length();
   result.stride = options.stride > 0 ? options.stride : result.context;
-  const auto windows = rolling_windows(text.tokens, scorer.tokenizer().end_of_text(), result.context, result.stride);
+  const auto windows = windows_of(text, scorer.tokenizer().end_of_text(), result, options.document_attention);
   for (const Score& score : scorer.score(windows, progress)) result.nll_sum -= score.log_probability;
   result.tokens = static_cast<int64_t>(text.tokens.size());
   result.words = text.words;

@@ -56,8 +56,10 @@ void describe_job(const TrainingJob& job) {
   const ParameterCounts counts = count_parameters(job.masters.config());
   const auto millions = [](int64_t count) { return std::round(static_cast<double>(count) / 1e4) / 100; };
   log::info(cat("model: ", millions(counts.total), " M parameters, ", millions(counts.active), " M active a token"));
+  const TextSize& held = job.data.validation_size;
   log::info(cat("data: ", job.data.train_size.documents, " documents, ", job.data.train_size.tokens,
-                " tokens to train on, ", job.data.validation_size.tokens, " held out"));
+                " tokens to train on; held out: ", held.documents, " documents, ", held.bytes, " bytes, ", held.tokens,
+                " tokens"));
   std::string speed;
   if (job.peak_flops > 0) speed = cat(", matrix products at ", std::round(job.peak_flops / 1e9), " GF/s");
   log::info(cat("computing in ", compute_type_name(job.compute_type), " on ", job.masters.device().str(), ", ",

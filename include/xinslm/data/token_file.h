@@ -34,10 +34,16 @@ class TokenFile {
   /// Of the beginning of the text, the same for the same text in any corpus: decides what is held out.
   uint64_t hash(int64_t document) const { return hashes_[document]; }
   bool has_mask() const { return mask_ != nullptr; }
+  bool is_dialogue(int64_t document) const { return !learned(begin(document + 1) - 1); }
   /// False for words of a dialogue that are not the assistant's.
   bool learned(int64_t token) const { return mask_ == nullptr || (mask_[token / 8] >> (token % 8) & 1) != 0; }
   /// Copies ids of [begin, begin + count).
   void read(int64_t begin, int64_t count, int64_t* ids) const;
+
+  /// Makes two documents of one; the first has no end of text then.
+  /// @param token        of the document, which the second one begins with
+  /// @param bytes, words  of the second
+  void split(int64_t document, int64_t token, int64_t bytes, int64_t words);
 
   const std::string& key() const { return key_; }
   const std::filesystem::path& path() const { return file_.path(); }
@@ -50,6 +56,7 @@ class TokenFile {
   bool wide_ = false;  ///< ids are uint32
   const uint64_t *begins_ = nullptr, *bytes_ = nullptr, *words_ = nullptr, *hashes_ = nullptr;
   const uint8_t* mask_ = nullptr;
+  std::vector<uint64_t> own_begins_, own_bytes_, own_words_, own_hashes_;  ///< in place of the file's after a split
 };
 
 /// Hash of a document by its first part: see TokenFile::hash.

@@ -29,6 +29,7 @@ struct PerplexityOptions {
   int64_t stride = 0;                       ///< new tokens of a window; 0 = max_length of the scorer
   std::string line_end;                     ///< replaces every end of line of a text file, for example " <eos> "
   std::string separator = "<|endoftext|>";  ///< line between documents of a text file
+  bool document_attention = false;          ///< no document sees the one before it, as the model was trained
 };
 
 /// The tokens of a file, as measure_perplexity() scores them. @throws Error(data) when it is missing or without text
