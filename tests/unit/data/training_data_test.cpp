@@ -179,4 +179,67 @@ TEST_F(TrainingDataTest, TokenizerTextIsSampledFromAllOfTheCorpus) {
   EXPECT_NE(text.find("document 45"), std::string::npos) << "the end is in it too";
 }
 
+TEST_F(TrainingDataTest, OfFewDocumentsOneIsCutAndItsEndHeldOut) {
+  settings_.data.validation_share = 0.01;
+  for (const int documents : {1, 2, 3}) {
+    std::string text;
+    for (int i = 0; i < documents; ++i) {
+      if (i > 0) text += "\n<|endoftext|>\n";
+      for (int j = 0; j < 1000; ++j) text += cat(static_cast<char>('A' + i), j, ' ');
+    }
+    use(text);
+    const TrainingData data = open();
+    const auto bytes = static_cast<double>(data.train_size.bytes + data.validation_size.bytes);
+    EXPECT_EQ(data.train_size.documents, documents);
+    EXPECT_EQ(data.validation_size.documents, 1);
+    EXPECT_NEAR(static_cast<double>(data.validation_size.bytes), 0.01 * bytes, 0.001 * bytes);
+    EXPECT_EQ(data.train_size.words + data.validation_size.words, 1000 * documents);
+    EXPECT_EQ(data.train_size.tokens + data.validation_size.tokens, bytes + documents);
+    // The tokenizer learns from exactly what is trained on, up to the white space a cut is made at.
+    EXPECT_NEAR(static_cast<double>(tokenizer_text().size()), static_cast<double>(data.train_size.bytes), 20);
+    const at::Tensor targets = data.validation->batch(0).targets;
+    std::string held_out;
+    for (int64_t i = 0; i < targets.numel(); ++i) {
+      const int64_t id = targets.data_ptr<int64_t>()[i];
+      held_out += id >= 0 && id < 256 ? static_cast<char>(id) : '\n';
+    }
+    EXPECT_EQ(tokenizer_text().find(held_out.substr(0, held_out.find('\n'))), std::string::npos) << held_out;
+  }
+}
+
+TEST_F(TrainingDataTest, NoLongDocumentMakesTheHeldOutShareMuchLarger) {
+  settings_.data.validation_share = 0.5;
+  use(std::string(4000, 'a') + "\n<|endoftext|>\n" + std::string(4000, 'b') + "\n<|endoftext|>\n" +
+      std::string(4000, 'c'));
+  const TrainingData data = open();
+  EXPECT_GT(data.train_size.bytes, 3000);
+  EXPECT_GT(data.validation_size.bytes, 3000);
+}
+
+TEST_F(TrainingDataTest, DialoguesAreHeldOutWhole) {
+  const auto dialogue = [](char letter) {
+    return cat(R"({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": ")",
+               std::string(500, letter), "\"}]}\n");
+  };
+  settings_.data.train = {write("a.jsonl", dialogue('a') + dialogue('b'))};
+  settings_.data.validation_share = 0.01;
+  const TrainingData data = open();
+  EXPECT_EQ(data.train_size.documents, 1);
+  EXPECT_EQ(data.validation_size.documents, 1);
+}
+
+TEST_F(TrainingDataTest, ATokenizersSampleSmallerThanTheFirstDocumentIsAPartOfIt) {
+  std::string text;
+  for (int i = 0; i < 30000; ++i) text += cat("word", i, ' ');
+  use(text);
+  settings_.data.validation_share = 0;
+  settings_.tokenizer.max_training_bytes = 4096;
+  const std::string sample = tokenizer_text();
+  EXPECT_GT(sample.size(), 2000u);
+  EXPECT_LT(sample.size(), 4200u);
+  EXPECT_NE(sample.find("word2"), std::string::npos) << "from all of it";
+  settings_.data.train = {write("a.jsonl", R"({"messages": [{"role": "assistant", "content": ")" + text + "\"}]}")};
+  EXPECT_GT(tokenizer_text().size(), 3000u);
+}
+
 }  // namespace

@@ -119,11 +119,13 @@ TEST_F(ModelConfigFile, ExactGptOssIsSaidToBeAndReadsBack) {
   config.more_eos_token_ids = {7, 6};
   config.elastic_top_k = true;  // how it was trained, not what it computes
   config.line_end = " <eos> ";
+  config.document_attention = true;
   const std::string first = written(folder_, config);
   EXPECT_TRUE(contains(first, R"("model_type":"gpt_oss")")) << first;
   const ModelConfig read = read_model_config(folder_);
   EXPECT_TRUE(read.elastic_top_k);
   EXPECT_EQ(read.line_end, " <eos> ");
+  EXPECT_TRUE(read.document_attention);
   EXPECT_EQ(written(folder_, read), first);
 }
 
