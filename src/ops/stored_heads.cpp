@@ -13,6 +13,8 @@
 namespace xinslm {
 namespace {
 
+constexpr double smallest_coded = 0x1p-100;  // below it are zeros: the reciprocal of a scale could be infinite
+
 bool fit(const StoredHeads& heads) {
   if (heads.values.dim() != 4) return false;
   if (heads.values.scalar_type() != at::kChar) return !heads.scales.defined();
@@ -27,8 +29,8 @@ void store(const at::Tensor& x, const StoredHeads& place) {
   }
   if (cpu::store_integers(x, place)) return;
   const at::Tensor numbers = x.to(at::kFloat);
-  const at::Tensor scales = numbers.abs().amax(-1) / 127;
-  const at::Tensor inverse = at::where(scales > 0, scales.reciprocal(), scales);
+  const at::Tensor largest = numbers.abs().amax(-1), scales = largest / 127;
+  const at::Tensor inverse = at::where(largest > smallest_coded, scales.reciprocal(), at::zeros_like(scales));
   place.values.copy_((numbers * inverse.unsqueeze(-1)).round());
   place.scales.copy_(scales);
 }

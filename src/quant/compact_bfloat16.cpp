@@ -22,6 +22,7 @@ using Codes = std::array<uint8_t, 256>;
 constexpr int64_t block = CompactBfloat16::block, block_bytes = CompactBfloat16::block_bytes;
 constexpr int64_t half = block / 2;
 constexpr uint8_t no_code = 255;
+constexpr int64_t rare_share = 200;  // at most one in so many numbers may be rare
 
 /// Place of each column's lower byte in its block.
 constexpr std::array<uint8_t, block> places = [] {
@@ -74,7 +75,7 @@ bool few_are_rare(const Counts& counts, const Table& table) {
   int64_t coded = 0;
   for (const uint8_t byte : table) coded += counts[byte];
   const int64_t all = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  return (all - coded) * 200 <= all;
+  return (all - coded) * rare_share <= all;
 }
 
 void pack_row(const uint16_t* from, int64_t row, int64_t width, const Codes& codes, uint8_t* to,
@@ -121,6 +122,9 @@ bool CompactBfloat16::fill(const at::Tensor& matrix) {
                        pack_row(from + row * width, row, width, codes, to + row * row_bytes, found[row]);
                      }
                    });
+  int64_t rare = 0;
+  for (const std::vector<Rare>& of_row : found) rare += static_cast<int64_t>(of_row.size());
+  if (rare * rare_share > rows * width) return false;  // rows that were not counted are of other exponents
   rows_ = rows;
   width_ = width;
   table_ = table;

@@ -103,6 +103,27 @@ void check_attend(Query kind, StoredElement element, int64_t tokens, int64_t gro
   checks.at_most(scores.guards_intact() ? 0 : 1, 0, what + " writes beyond its scratch");
 }
 
+/// One token's value is the result; those too small for 16-bit weights become zeros.
+void check_attend_magnitudes(Checks& checks) {
+  constexpr int64_t width = 64;
+  for (const float scale : {1e-44f, 1e-38f, 1e-36f, 1e-33f, 1e-28f, 1e-12f, 1e12f, 1e34f}) {
+    for (const float query_size : {1e-44f, 1e-36f, 1.0f}) {
+      Values query(element_float32, Doubles(width, query_size));
+      std::vector<int8_t> codes(width, 100);
+      const float key_scale = 0.01f;
+      Values scores(element_float32, attend_tokens), largest(element_float32, 1), total(element_float32, 1);
+      Values mixed(element_float32, width);
+      decode_kernels().attend[stored_int8]({query.floats(), codes.data(), codes.data(), &key_scale, &scale, 1, 1, width,
+                                            scores.floats(), largest.floats(), total.floats(), mixed.floats()});
+      const double expected = 100.0 * scale;
+      double worst = 0;
+      for (int64_t i = 0; i < width; ++i) worst = std::max(worst, std::abs(mixed[i] - expected));
+      checks.at_most(std::isnan(mixed[0]) ? HUGE_VAL : worst / expected, scale < 1e-30f ? 1 : 1e-4,
+                     "attend of values of magnitude " + std::to_string(std::log10(scale)));
+    }
+  }
+}
+
 void check_join(int64_t stretches, int64_t width, bool with_sink, std::mt19937& random, Checks& checks) {
   constexpr int64_t stride = 2;
   Values largest = random_values(element_float32, stretches * stride, random);
@@ -151,6 +172,7 @@ void check_decode_kernels(Checks& checks) {
   };
   check_attends(Query::any, {1, 5, 67, 263});
   check_attends(Query::rounded, {1, 5, 67, 263, 1100});
+  check_attend_magnitudes(checks);
   for (const int64_t stretches : {1, 3}) {
     for (const bool with_sink : {false, true}) {
       for (const int64_t width : {3, 64, 67}) check_join(stretches, width, with_sink, random, checks);

@@ -49,8 +49,7 @@ void check_products(int64_t blocks, std::mt19937& random, Checks& checks) {
   const auto eight = random_q8(blocks, random);
   for (int64_t rows = 1; rows <= 67; ++rows) {
     const Quantized q = quantized(random_floats(rows * blocks * block, random), rows, blocks);
-    checks.at_most(*std::max_element(q.rounding.begin(), q.rounding.end()), 0.5001,
-                   at_size("quantize", rows, blocks));
+    checks.at_most(*std::max_element(q.rounding.begin(), q.rounding.end()), 0.5001, at_size("quantize", rows, blocks));
     std::vector<float> out(static_cast<size_t>(rows * group_rows));
     packed_kernels().mxfp4(four.values.data(), four.scales.data(), blocks, q.rows(), rows, out.data(), group_rows);
     checks.at_most(distance(out, q.worth, rows, four.weights), 2e-6, at_size("mxfp4", rows, blocks));
@@ -99,6 +98,24 @@ void check_quantize_row(Element e, int64_t blocks, std::mt19937& random, Checks&
   with_nan.set(blocks * block - 3, std::nan(""));
   const float none = packed_kernels().quantize_row[e](with_nan.data(), blocks, codes.data());
   checks.at_most(std::isnan(none) ? 0 : 1, 0, at_size("quantize_row of what is no number", 1, blocks));
+}
+
+/// Any magnitude keeps its steps, but numbers whose inverse would be infinite become zeros.
+void check_magnitudes(Element e, std::mt19937& random, Checks& checks) {
+  const Values numbers = random_values(e, 2 * block, random);
+  for (const double magnitude : {1e-44, 1e-38, 1e-36, 1e-33, 1e-28, 1e-12, 1.0, 1e12, 1e37}) {
+    Values x(e, 2 * block);
+    for (int64_t i = 0; i < x.size(); ++i) x.set(i, numbers[i] * magnitude);
+    std::vector<int8_t> codes(2 * block);
+    const float scale = packed_kernels().quantize_row[e](x.data(), 2, codes.data());
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < x.size(); ++i) {
+      worst = std::max(worst, std::abs(x[i] - static_cast<double>(codes[i]) * scale));
+      largest = std::max(largest, std::abs(x[i]));
+    }
+    checks.at_most(worst, magnitude < 1e-30 ? largest : largest / 253,
+                   "quantize_row of magnitude " + std::to_string(std::log10(magnitude)));
+  }
 }
 
 /// Code of column `column` of a row of checkpoint values.
@@ -150,6 +167,7 @@ void check_packed_kernels(Checks& checks) {
   }
   for (const Element e : all_elements) {
     for (const int64_t blocks : {1, 3}) check_quantize_row(e, blocks, random, checks);
+    check_magnitudes(e, random, checks);
     for (const int64_t width : {1, 7, 64, 67}) check_rows_times_vector(e, width, random, checks);
   }
 }

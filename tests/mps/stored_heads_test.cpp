@@ -49,6 +49,22 @@ TEST(MetalStoredHeads, AreWhatTheReferenceStores) {
   }
 }
 
+TEST(MetalStoredHeads, OfEveryMagnitudeAreWithinHalfAStep) {
+  for (const double magnitude : {0.0, 1e-44, 1e-38, 1e-36, 1e-29, 1e-12, 1.0, 1e12, 1e36}) {
+    SCOPED_TRACE(magnitude);
+    const at::Tensor x = normal({1, 2, 3, 64}, 1) * magnitude;
+    const StoredHeads heads = integers_for(1, 2, 3, 64);
+    const SimulatedMetal metal;
+    store_heads(x, x, heads, integers_for(1, 2, 3, 64));
+    const at::Tensor error = (load_heads(heads, at::kFloat) - x).abs().amax(-1);
+    if (magnitude < 1e-30) {
+      EXPECT_TRUE(heads.values.eq(0).all().item<bool>());
+    } else {
+      EXPECT_TRUE((error <= largest_of_rows(x) / 254 * 1.001).all().item<bool>());
+    }
+  }
+}
+
 TEST(MetalStoredHeads, TellsOfNotANumber) {
   at::Tensor x = normal({1, 1, 2, 64}, 1);
   x[0][0][1][40] = std::nan("");

@@ -43,10 +43,11 @@ kernel void quantize_heads(device const T* keys [[buffer(0)]], device const T* v
     largest = max(largest, fabs(float(from[i])));
     is_number = is_number && !isnan(float(from[i]));
   }
-  const float scale = simd_any(!is_number) ? NAN : simd_max(largest) / 127.0f;
+  const float most = simd_max(largest), scale = simd_any(!is_number) ? NAN : most / 127.0f;
+  const float inverse = most > 7.9e-31f ? 127.0f / most : 0.0f;  // below, where it could be infinite, are zeros
   device char* codes = (is_key ? key_place : value_place) + to;
   for (long i = long(lane); i < width; i += 32) {
-    codes[i] = scale > 0.0f ? char(rint(float(from[i]) * (1.0f / scale))) : char(0);
+    codes[i] = char(rint(float(from[i]) * inverse));
   }
   if (lane == 0) (is_key ? key_scales : value_scales)[to / width] = scale;
 }

@@ -1,5 +1,7 @@
 #include "xinslm/ops/compact.h"
 
+#include <cmath>
+
 #include "ops/cpu/compact.h"
 #include "unit/ops/check.h"
 #include "xinslm/core/cpu_features.h"
@@ -35,6 +37,25 @@ TEST(CompactLinear, GivesWhatLinearGives) {
           EXPECT_TRUE(at::allclose(found.to(at::kFloat), expected.to(at::kFloat), 1e-2, 1e-2));
         }
       }
+    }
+  }
+  set_active_isa(before);
+}
+
+TEST(CompactLinear, IsAsExactForEveryMagnitude) {
+  const Isa before = active_isa();
+  const at::Tensor x = normal({180}, 1), weight = normal({24, 180}, 2);
+  for (int decade = -36; decade <= 36; decade += 6) {
+    CompactBfloat16 compact;
+    ASSERT_TRUE(compact.fill((weight * std::pow(10.0, decade)).to(at::kBFloat16)));
+    const at::Tensor padded = at::constant_pad_nd(x, {0, compact.blocks() * CompactBfloat16::block - 180});
+    const at::Tensor expected = compact.restore().to(at::kDouble).mv(x.to(at::kDouble));
+    for (const Isa isa : supported_isas()) {
+      set_active_isa(isa);
+      std::vector<float> found(24);
+      cpu::multiply_rows(compact, 0, 24, padded.const_data_ptr<float>(), found.data());
+      const at::Tensor error = (at::tensor(found, at::kDouble) - expected).abs().max() / expected.abs().max();
+      EXPECT_LT(error.item<double>(), 1e-5) << isa_name(isa) << ", 1e" << decade;
     }
   }
   set_active_isa(before);

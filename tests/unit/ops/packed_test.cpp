@@ -74,6 +74,25 @@ INSTANTIATE_TEST_SUITE_P(Kernels, PackedOnIsa, isas, [](const auto& of) { return
 
 }  // namespace
 
+TEST_P(PackedOnIsa, LinearIsAsExactForEveryMagnitudeOfWeights) {
+  const at::Tensor base = normal({35, 96}, 2);
+  for (int decade = -8; decade <= 4; ++decade) {
+    const at::Tensor weight = base * std::pow(10.0, decade);
+    const auto four = packed(weight);
+    const auto eight = packed_q8(weight);
+    for (const int64_t count : {1, 3, 20}) {
+      SCOPED_TRACE(::testing::Message() << "1e" << decade << ", " << count << " rows");
+      const at::Tensor x = normal({count, 96}, 1), taken = as_taken(x, count);
+      const auto relative = [](const at::Tensor& found, const at::Tensor& expected) {
+        return ((found - expected).abs().max() / expected.abs().max()).item<double>();
+      };
+      EXPECT_LT(relative(packed_linear(x, four, {}), taken.mm(four->dequantize(at::kFloat).to(at::kDouble).t())), 4e-6);
+      EXPECT_LT(relative(packed_linear(x, eight, {}), taken.mm(eight->dequantize(at::kFloat).to(at::kDouble).t())),
+                active_isa() == Isa::amx && count >= 9 ? 2e-2 : 4e-6);
+    }
+  }
+}
+
 TEST_P(PackedOnIsa, LinearIsExactButForTheRoundingOfActivations) {
   std::vector<int64_t> counts = {33, 67};
   for (int64_t count = 1; count <= 18; ++count) counts.push_back(count);

@@ -1,5 +1,6 @@
 #include "xinslm/quant/compact_bfloat16.h"
 
+#include <cmath>
 #include <limits>
 
 #include "unit/quant/quant_test.h"
@@ -12,7 +13,6 @@ namespace {
 at::Tensor weights(at::IntArrayRef sizes, uint64_t seed) {
   return (normal(sizes, seed) * 0.02).to(at::kBFloat16);
 }
-
 
 }  // namespace
 
@@ -28,11 +28,32 @@ TEST(CompactBfloat16, GivesEveryBitAgain) {
   }
 }
 
+TEST(CompactBfloat16, GivesEveryBitAgainOfAnyMagnitude) {
+  for (int decade = -36; decade <= 36; decade += 3) {
+    SCOPED_TRACE(::testing::Message() << "1e" << decade);
+    const at::Tensor matrix = (normal({40, 250}, 8) * std::pow(10.0, decade)).to(at::kBFloat16);
+    CompactBfloat16 compact;
+    ASSERT_TRUE(compact.fill(matrix));
+    EXPECT_TRUE(same_bytes(compact.restore(), matrix));
+  }
+  // Rows of twelve orders of magnitude have too many exponents for a table of sixteen.
+  const at::Tensor wide = (normal({13, 256}, 9) * at::arange(-6, 7, at::kDouble).unsqueeze(1).mul(std::log(10)).exp());
+  EXPECT_FALSE(CompactBfloat16().fill(wide.to(at::kBFloat16)));
+}
+
+TEST(CompactBfloat16, CountsWhatIsRareInEveryRow) {
+  at::Tensor matrix = weights({4 << 10, 4 << 10}, 10);  // so large that every fourth row is looked at for the table
+  for (const int64_t row : {1, 2, 3}) matrix.slice(0, row, c10::nullopt, 4).mul_(1e20);
+  CompactBfloat16 compact;
+  EXPECT_FALSE(compact.fill(matrix));
+  EXPECT_TRUE(compact.empty());
+}
+
 TEST(CompactBfloat16, ListsWhatIsRareApart) {
   at::Tensor matrix = weights({40, 250}, 4);
   const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<float> special{infinity, -infinity, std::numeric_limits<float>::quiet_NaN(), 0.0f, -0.0f, 1e30f,
-                                   -3e-39f};
+  const std::vector<float> special{infinity, -infinity, std::numeric_limits<float>::quiet_NaN(), 0.0f, -0.0f,
+                                   1e30f,    -3e-39f};
   for (size_t i = 0; i < special.size(); ++i) matrix[7][static_cast<int64_t>(20 * i)] = special[i];
   CompactBfloat16 compact;
   ASSERT_TRUE(compact.fill(matrix));

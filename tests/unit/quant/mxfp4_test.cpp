@@ -157,6 +157,25 @@ TEST(Mxfp4, MseRuleIsNeverWorseAndBetterOnGaussianValues) {
   EXPECT_LT(less, 0.08);
 }
 
+TEST(Mxfp4, EveryMagnitudeLosesTheSame) {
+  const at::Tensor x = normal({32, 256}, 6);
+  for (const int64_t group_size : {32, 64, 128}) {
+    for (const ScaleRule rule : {ScaleRule::spec, ScaleRule::mse}) {
+      const auto plain = quantize_mxfp4(x, rule, group_size, "w");
+      for (const int exponent : {-120, -100, -20, 20, 100, 120}) {
+        const auto [blocks, scales] = quantize_mxfp4(x * std::ldexp(1.0, exponent), rule, group_size, "w");
+        EXPECT_TRUE(same_bytes(blocks, plain.blocks)) << exponent;
+        EXPECT_TRUE(scales.to(at::kInt).equal(plain.scales.to(at::kInt) + exponent)) << exponent;
+      }
+      for (int decade = -6; decade <= 6; ++decade) {
+        const at::Tensor weights = x * std::pow(10.0, decade);
+        const auto [blocks, scales] = quantize_mxfp4(weights, rule, group_size, "w");
+        EXPECT_LT(quant_error(weights, dequantize_mxfp4(blocks, scales, at::kFloat)).relative_rms(), 0.13) << decade;
+      }
+    }
+  }
+}
+
 TEST(Mxfp4, GroupsShareOneScaleAndTheLastMayBeShorter) {
   const at::Tensor x = normal({7, 160}, 2) * at::arange(1, 161, at::kFloat);
   for (const int64_t group_size : {64, 128}) {

@@ -1,5 +1,6 @@
 #include "xinslm/quant/q8.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 
@@ -9,6 +10,37 @@
 using namespace xinslm;
 using namespace xinslm::test;
 
+namespace {
+
+/// Of one block with a scale; integers beyond 127 are cut.
+double squared_error(const float* x, double scale) {
+  double sum = 0;
+  for (int i = 0; i < 32; ++i) {
+    const double integer = scale > 0 ? std::clamp(std::round(x[i] / scale), -127.0, 127.0) : 0;
+    sum += std::pow(x[i] - integer * scale, 2);
+  }
+  return sum;
+}
+
+/// With the best float16 scale near amax / 127, block by block.
+double least_squared_error(const at::Tensor& x) {
+  double total = 0;
+  for (const float* block = x.const_data_ptr<float>(); block < x.const_data_ptr<float>() + x.numel(); block += 32) {
+    float amax = 0;
+    for (int i = 0; i < 32; ++i) amax = std::max(amax, std::abs(block[i]));
+    const int nearest = static_cast<at::Half>(amax / 127).x;
+    double least = squared_error(block, 0);
+    for (int bits = std::max(0, nearest - 2); bits <= nearest + 2; ++bits) {
+      const at::Half scale(static_cast<uint16_t>(bits), at::Half::from_bits());
+      least = std::min(least, squared_error(block, scale));
+    }
+    total += least;
+  }
+  return total;
+}
+
+}  // namespace
+
 TEST(Q8, FollowsItsFormula) {
   const at::Tensor x = normal({5, 3, 96}, 1);
   const auto [values, scales] = quantize_q8(x, "w");
@@ -16,8 +48,9 @@ TEST(Q8, FollowsItsFormula) {
   ASSERT_EQ(scales.sizes(), at::IntArrayRef({5, 3, 3}));
   const at::Tensor blocks = x.view({-1, 32}), integers = values.view({-1, 32}), factors = scales.view({-1});
   for (int64_t i = 0; i < blocks.size(0); ++i) {
-    const float scale = blocks[i].abs().max().item<float>() / 127, inverse = 1 / scale;
-    EXPECT_EQ(factors[i].item<at::Half>(), at::Half(scale));
+    const at::Half scale = blocks[i].abs().max().item<float>() / 127;
+    const float inverse = 1 / static_cast<float>(scale);
+    EXPECT_EQ(factors[i].item<at::Half>(), scale);
     for (int64_t c = 0; c < 32; ++c) {
       EXPECT_EQ(integers[i][c].item<int>(), std::lround(blocks[i][c].item<float>() * inverse));
     }
@@ -58,10 +91,41 @@ TEST(Q8, ErrorOnGaussianValuesIsSmall) {
   EXPECT_LT(error.worst_block, 0.02);
 }
 
+TEST(Q8, EveryMagnitudeLosesAsLittleAsAnyScaleAllows) {
+  const at::Tensor x = normal({64, 256}, 4);
+  for (int half_decade = -14; half_decade <= 12; ++half_decade) {
+    const double magnitude = std::pow(10, half_decade / 2.0);
+    SCOPED_TRACE(::testing::Message() << "standard deviation " << magnitude);
+    const at::Tensor weights = x * magnitude;
+    const auto [values, scales] = quantize_q8(weights, "w");
+    const QuantError error = quant_error(weights, dequantize_q8(values, scales, at::kFloat));
+    EXPECT_LT(error.relative_rms(), std::max(0.0065, 2.6e-8 / magnitude));  // steps are at least 6e-8
+    EXPECT_LT(error.squared_error, 1.15 * least_squared_error(weights));
+  }
+}
+
+TEST(Q8, ValuesNearTheLargestScaleAreCutByLessThanAStep) {
+  at::Tensor x = at::zeros({1, 32});
+  x[0][3] = 8.32e6;  // 65512 * 127: the scale is rounded down to 65504, float16's largest
+  x[0][4] = -65504.0;
+  const auto [values, scales] = quantize_q8(x, "w");
+  EXPECT_EQ(scales.item<float>(), 65504);
+  EXPECT_EQ(values[0][3].item<int>(), 127);
+  EXPECT_EQ(values[0][4].item<int>(), -1);
+}
+
+TEST(Q8, FilesWrittenBeforeMeanTheSame) {
+  const at::Tensor values = at::arange(-127, 129, at::kInt).clamp_max(127).to(at::kChar).view({2, 128});
+  const std::vector<float> steps{0, 0x1p-24f, 0x3p-24f, 0x1p-14f, 0.0123f, 1, 300, 65504};
+  const at::Tensor scales = tensor_of(steps, {2, 4}).to(at::kHalf);
+  const at::Tensor expected = values.to(at::kFloat) * scales.to(at::kFloat).repeat_interleave(32, 1);
+  EXPECT_TRUE(dequantize_q8(values, scales, at::kFloat).equal(expected));
+}
+
 TEST(Q8, ZeroAndTinyBlocksAreZeros) {
   const at::Tensor x = at::zeros({3, 32});
   x[1].fill_(1e-40);
-  x[2].fill_(-3e-6);
+  x[2].fill_(-2.9e-8);
   const auto [values, scales] = quantize_q8(x, "w");
   EXPECT_TRUE(values.eq(0).all().item<bool>());
   EXPECT_TRUE(scales.eq(0).all().item<bool>());

@@ -85,7 +85,7 @@ struct ByteScores {
   static float quantize(const float* from, int8_t* codes) {
     Vec most = {};
     for (int i = 0; i < query_block; i += lanes) most = larger_of(most, larger_of(load(from + i), -load(from + i)));
-    const float largest = maximum(most), inverse = largest > 0 ? 127 / largest : 0;
+    const float largest = maximum(most), inverse = code_factor(127.0f, largest);
     for (int i = 0; i < query_block; i += lanes) {
       const __m512i rounded = _mm512_maskz_cvtps_epi32(0xffff, bits_as<__m512>(load(from + i) * inverse));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i), _mm512_maskz_cvtepi32_epi8(0xffff, rounded));
@@ -119,7 +119,7 @@ struct ByteWeights {
       most = larger_of(load_lanes(first_lanes(tokens - i), weights + i), most);
     }
     const float largest = maximum(most);
-    const float inverse = largest > 0 ? 65535 / largest : 0;
+    const float inverse = code_factor(65535.0f, largest);
     step = largest / 65535;
     for (int64_t i = 0; i < tokens; i += tokens_coded) {
       WordVec codes[4];

@@ -17,7 +17,7 @@ CodeScale code_scale(const T* x, int64_t blocks) {
     largest = larger_of(largest, larger_of(v, -v));
   }
   const float amax = maximum(largest);
-  return {amax / 127.0f, amax > 0 ? 127.0f / amax : 0.0f};
+  return {amax / 127.0f, code_factor(127.0f, amax)};
 }
 
 /// Codes of a block. @return what each lane has of their sum

@@ -115,8 +115,8 @@ XINSLM_INLINE HalfVec halves_of(WordVec words) {
 }
 
 /// Asks the second cache for the line `bytes` behind `from`, of memory that is read once and in order: with much to
-/// compute the processor sees too late by itself what comes next. With little to compute, and into the first cache, asking
-/// makes reading slower instead (docs/performance.md).
+/// compute the processor sees too late by itself what comes next. With little to compute, and into the first cache,
+/// asking makes reading slower instead (docs/performance.md).
 XINSLM_INLINE void ask_ahead(const void* from, int64_t bytes = 8192) {
   __builtin_prefetch(static_cast<const char*>(from) + bytes, 0, 2);
 }
@@ -220,7 +220,6 @@ XINSLM_INLINE Vec load(const int8_t* p) {
   return __builtin_convertvector(widened(p), Vec);
 }
 
-
 /// The first count < lanes values, the rest zero.
 template <class T>
 XINSLM_INLINE Vec load_part(const T* p, int64_t count) {
@@ -315,10 +314,10 @@ XINSLM_INLINE void store_sums(float* out, const Vec (&v)[4]) {
   }
   const Quad first = __builtin_shufflevector(quad[0], quad[1], 0, 4, 1, 5) +
                      __builtin_shufflevector(quad[0], quad[1], 2, 6, 3, 7);  // a0+a2, b0+b2, a1+a3, b1+b3
-  const Quad second = __builtin_shufflevector(quad[2], quad[3], 0, 4, 1, 5) +
-                      __builtin_shufflevector(quad[2], quad[3], 2, 6, 3, 7);
-  const Quad sums = __builtin_shufflevector(first, second, 0, 1, 4, 5) +
-                    __builtin_shufflevector(first, second, 2, 3, 6, 7);
+  const Quad second =
+      __builtin_shufflevector(quad[2], quad[3], 0, 4, 1, 5) + __builtin_shufflevector(quad[2], quad[3], 2, 6, 3, 7);
+  const Quad sums =
+      __builtin_shufflevector(first, second, 0, 1, 4, 5) + __builtin_shufflevector(first, second, 2, 3, 6, 7);
   __builtin_memcpy(out, &sums, sizeof sums);
 }
 /// NaN in `a` gives b: use where only numbers are compared.
@@ -327,6 +326,12 @@ XINSLM_INLINE Vec larger_of(Vec a, Vec b) {
 }
 XINSLM_INLINE Vec smaller_of(Vec a, Vec b) {
   return select(a < b, a, b);
+}
+
+/// What numbers up to `largest` are multiplied by to become codes up to `steps`. 0, so that they become zeros, where
+/// the quotient might be infinite.
+XINSLM_INLINE float code_factor(float steps, float largest) {
+  return largest > 0x1p-100f ? steps / largest : 0.0f;
 }
 
 /// e^x within 2 units in the last place; 0 below -87.3, e^88.37 above 88.37, NaN stays NaN. Range reduction by ln 2 in
