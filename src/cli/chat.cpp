@@ -64,7 +64,7 @@ void chat(const ChatOptions& options) {
   session.set_effort(options.model.effort);
   greet(session, open);
 
-  const InterruptGuard guard;
+  const InterruptGuard guard(stdin_is_terminal() ? InterruptGuard::Signals::ctrl_c : InterruptGuard::Signals::all);
   ChatShell shell(session, generate, std::cout, std::cerr);
   LineReader reader;
   while (const auto line = reader.read("> ")) {
@@ -72,7 +72,7 @@ void chat(const ChatOptions& options) {
     if (InterruptGuard::requested() && !stdin_is_terminal()) break;
     InterruptGuard::clear();
   }
-  if (InterruptGuard::requested()) throw CLI::RuntimeError(130);
+  InterruptGuard::check();
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <iterator>
 #include <random>
 
 #include "xinslm/core/device.h"
@@ -23,7 +22,8 @@ namespace {
 constexpr const char* how_to_get_one = "train one first: xinslm train --config configs/quickstart.yaml";
 
 bool is_model(const fs::path& folder) {
-  return fs::is_regular_file(folder / "config.json");
+  std::error_code ignored;
+  return fs::is_regular_file(folder / "config.json", ignored);
 }
 
 /// Finished models of runs: runs/NAME/model, newest first.
@@ -127,7 +127,7 @@ fs::path find_model(const std::string& folder) {
   const fs::path path(folder);
   if (is_model(path)) return path;
   if (is_model(path / "model")) return path / "model";
-  if (!fs::exists(path)) data_error("no model at ", folder, "; ", how_to_get_one);
+  if (!path_exists(path)) data_error("no model at ", folder, "; ", how_to_get_one);
   data_error(folder, ": not a model folder: it has no config.json");
 }
 
@@ -135,8 +135,7 @@ std::optional<Settings> run_settings(const fs::path& model) {
   // RUN/model or RUN/checkpoints/STEP, possibly through the link RUN/checkpoints/latest.
   const fs::path folder = fs::weakly_canonical(model);
   for (const fs::path& root : {folder.parent_path(), folder.parent_path().parent_path()}) {
-    const fs::path settings = RunFolder{root}.settings();
-    if (fs::is_regular_file(settings)) return load_settings(settings);
+    if (const auto settings = RunFolder{root}.saved_settings()) return load_settings(*settings);
   }
   return std::nullopt;
 }
@@ -183,10 +182,7 @@ OpenModel open_model(const ModelOptions& options) {
 }
 
 std::string read_text_argument(const std::string& file_or_dash) {
-  if (file_or_dash != "-") return read_file(file_or_dash);
-  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-  if (std::cin.bad()) data_error("standard input: cannot read");
-  return text;
+  return file_or_dash == "-" ? read_standard_input() : read_file(file_or_dash);
 }
 
 void write_json_output(const std::string& file_or_dash, const std::string& json) {

@@ -101,7 +101,7 @@ void infer(const InferOptions& options) {
     if (InterruptGuard::requested()) break;
   }
   if (options.json) write_json_output("-", dump_json(infer_json(open, seed, samples), 2));
-  if (InterruptGuard::requested()) throw CLI::RuntimeError(130);
+  InterruptGuard::check();
 }
 
 }  // namespace

@@ -6,7 +6,9 @@
 #include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/interrupt.h"
 #include "xinslm/core/machine.h"
+#include "xinslm/format/owned_files.h"
 #include "xinslm/model/random_model.h"
 #include "xinslm/tokenizer/tokenizer.h"
 
@@ -39,9 +41,8 @@ ModelConfig model_of(const Flags& flags) {
 }
 
 void init(const Flags& flags) {
-  if (fs::exists(flags.out) && !flags.force) {
-    usage_error(flags.out, ": is there already; choose another --out, or replace it with --force");
-  }
+  check_model_target(flags.out, flags.force, flags.tokenizer);
+  const InterruptGuard interrupts;
   const auto tokenizer = load_tokenizer(flags.tokenizer);
   ModelConfig model = model_of(flags);
   if (tokenizer->vocab_size() > model.vocab_size) {
@@ -50,7 +51,7 @@ void init(const Flags& flags) {
   }
   if (model.eos_token_id < 0) model.eos_token_id = tokenizer->end_of_text();
   configure_threads(0);
-  write_random_model(flags.out, model, *tokenizer, flags.packed, flags.seed);
+  write_random_model(flags.out, model, *tokenizer, flags.packed, flags.seed, flags.force);
   std::cout << "written: " << flags.out << "; " << peak_memory_text() << "\n";
 }
 
@@ -71,7 +72,7 @@ void add_init(CLI::App& program) {
   command->add_option("--out", flags->out, "folder for the model")->type_name("DIR")->required();
   command->add_flag("--mxfp4", flags->packed, "experts in MXFP4");
   command->add_option("--seed", flags->seed, "random numbers follow from it")->type_name("N")->capture_default_str();
-  command->add_flag("--force", flags->force, "replace what is at --out");
+  command->add_flag("--force", flags->force, "replace a model that xinslm wrote at --out");
   command->footer(examples);
   command->callback([flags] { init(*flags); });
 }

@@ -13,6 +13,7 @@
 #include "xinslm/core/interrupt.h"
 #include "xinslm/core/progress.h"
 #include "xinslm/eval/perplexity.h"
+#include "xinslm/format/owned_files.h"
 
 namespace fs = std::filesystem;
 
@@ -89,13 +90,11 @@ Json report_json(const Flags& flags, const std::vector<QuantizedTensorReport>& r
 void quantize(Flags flags) {
   const fs::path source = find_model(flags.model.folder);
   flags.model.folder = source.string();
-  if (fs::exists(flags.out) && !flags.force) {
-    usage_error(flags.out, ": is there already; choose another --out, or replace it with --force");
-  }
+  check_model_target(flags.out, flags.force, source);
   Perplexities found;
   if (!flags.eval.empty()) found.before = perplexity_of(flags, source);
   const QuantizeOptions options{flags.rule == "spec" ? ScaleRule::spec : ScaleRule::mse, flags.group_size,
-                                dense_form(flags.dense)};
+                                dense_form(flags.dense), flags.force};
   std::vector<QuantizedTensorReport> reports;
   const InterruptGuard interrupts;
   bool whole;
@@ -109,7 +108,7 @@ void quantize(Flags flags) {
   }
   if (!whole) {
     std::cerr << "stopped; " << flags.out << " was not written\n";
-    throw CLI::RuntimeError(130);
+    throw Interrupted();
   }
   if (!flags.eval.empty()) found.after = perplexity_of(flags, flags.out);
   if (!flags.json.empty()) write_json_output(flags.json, dump_json(report_json(flags, reports, found), 2));
@@ -149,7 +148,7 @@ void add_quantize(CLI::App& program) {
   command->add_option("--eval", flags->eval, "text to measure perplexity on, before and after")->type_name("FILE");
   command->add_option("--json", flags->json, "write the report as JSON; - = standard output, in place of the table")
       ->type_name("FILE");
-  command->add_flag("--force", flags->force, "replace what is at --out");
+  command->add_flag("--force", flags->force, "replace a model that xinslm wrote at --out");
   command->footer(examples);
   command->callback([flags] { quantize(*flags); });
 }

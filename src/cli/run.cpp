@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <string>
@@ -12,6 +13,8 @@
 #include "xinslm/cli/command.h"
 #include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/file.h"
+#include "xinslm/core/interrupt.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
 
@@ -91,12 +94,26 @@ std::string library_message(const std::string& library, const std::string& words
   return is_out_of_memory(words) ? no_memory() : library + first_line(words);
 }
 
+/// Which file and why, without the library's words around it.
+std::string file_message(const std::filesystem::filesystem_error& problem) {
+  return cat(problem.path1().string(), problem.path1().empty() ? "" : ": ", system_reason(problem.code().value()));
+}
+
+/// Libraries end the program with words of their own when there is no working folder.
+void require_working_folder() {
+  std::error_code failure;
+  (void)std::filesystem::current_path(failure);
+  if (failure) data_error("the working folder is gone (", failure.message(), "); change into another: cd DIR");
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "train") restart_with_sleeping_threads(argv);
+  std::cin.exceptions(std::ios::badbit);  // else text that memory does not hold counts as the end of the input
   CLI::App program("Trains, chats with and measures small Mixture-of-Experts language models.");
   try {
+    require_working_folder();
+    if (argc > 1 && std::string_view(argv[1]) == "train") restart_with_sleeping_threads(argv);
     build(program);
     program.parse(argc, argv);
     std::cout.flush();
@@ -104,8 +121,12 @@ int run(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& problem) {
     return report(program, problem, argc, argv);
+  } catch (const Interrupted&) {
+    return InterruptGuard::exit_code();
   } catch (const Error& problem) {
     return fail(problem.what(), problem.kind());
+  } catch (const std::filesystem::filesystem_error& problem) {
+    return fail(file_message(problem), ErrorKind::data);
   } catch (const c10::Error& problem) {
     return fail(library_message("LibTorch: ", problem.what_without_backtrace()), ErrorKind::runtime);
   } catch (const std::bad_alloc&) {

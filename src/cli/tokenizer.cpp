@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 #include "xinslm/cli/command.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/file.h"
 #include "xinslm/core/log.h"
 #include "xinslm/data/corpus.h"
 #include "xinslm/tokenizer/train_tokenizer.h"
@@ -72,14 +72,10 @@ void train(TrainFlags flags) {
                 peak_memory_text()));
 }
 
-std::string standard_input() {
-  return {std::istreambuf_iterator<char>(std::cin), {}};
-}
-
 void encode(const CodeFlags& flags) {
   const auto tokenizer = load_tokenizer(flags.model);
   const char* between = "";
-  for (const TokenId id : tokenizer->encode(standard_input(), flags.special)) {
+  for (const TokenId id : tokenizer->encode(read_standard_input(), flags.special)) {
     std::cout << between << id;
     between = " ";
   }
@@ -107,7 +103,7 @@ std::vector<TokenId> parse_ids(std::string_view text, int64_t vocab_size) {
 
 void decode(const CodeFlags& flags) {
   const auto tokenizer = load_tokenizer(flags.model);
-  const auto ids = parse_ids(standard_input(), tokenizer->vocab_size());
+  const auto ids = parse_ids(read_standard_input(), tokenizer->vocab_size());
   std::cout << tokenizer->decode(ids, flags.special);
 }
 

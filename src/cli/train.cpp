@@ -12,6 +12,7 @@
 #include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/interrupt.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/progress.h"
 #include "xinslm/train/loss_curve.h"
@@ -52,6 +53,11 @@ TrainRequest new_request(const Flags& flags) {
   TrainRequest request;
   request.settings = load_settings(flags.config, overrides_of(flags));
   request.run = new_run(flags, request.settings);
+  std::error_code ignored;
+  if (fs::equivalent(flags.config, request.run.settings(), ignored)) {
+    usage_error(flags.config, ": is where the run in ", request.run.root.string(),
+                " saves its own settings; copy it to another place first, or give another folder with --out");
+  }
   request.replace = flags.force;
   request.init = flags.init;
   return request;
@@ -66,9 +72,9 @@ TrainRequest resume_request(const Flags& flags) {
   request.resume = true;
   request.run = find_run(folder.empty() ? fs::path(default_runs) : fs::path(folder));
   if (folder.empty() || request.run.root != fs::path(folder)) log::info("resuming " + request.run.root.string());
-  const Settings before = load_settings(request.run.settings());
-  request.settings =
-      load_settings(flags.config.empty() ? request.run.settings() : fs::path(flags.config), overrides_of(flags));
+  const fs::path saved = request.run.saved_settings().value();
+  const Settings before = load_settings(saved);
+  request.settings = load_settings(flags.config.empty() ? saved : fs::path(flags.config), overrides_of(flags));
   check_resumed_settings(before, request.settings, request.run.root.string());
   return request;
 }
@@ -118,7 +124,7 @@ void run_training(const Flags& flags) {
   if (outcome.end == TrainingOutcome::End::interrupted) {
     log::info(cat("stopped and saved at step ", outcome.step, "; go on with: xinslm train --resume ",
                   request.run.root.string()));
-    throw CLI::RuntimeError(130);  // as shells report a program that Ctrl-C ended
+    throw Interrupted();
   }
   print_result(request.run, outcome);
   print_next(request.run);

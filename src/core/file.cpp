@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <sstream>
+#include <cstdlib>
+#include <new>
 #include <utility>
 
+#include "core/descriptor.h"
+#include "core/partial.h"
 #include "xinslm/core/error.h"
 
 namespace fs = std::filesystem;
@@ -17,37 +20,51 @@ namespace fs = std::filesystem;
 namespace xinslm {
 namespace {
 
-std::string reason() {
-  return std::strerror(errno);
+constexpr size_t buffer_bytes = 1 << 18;
+constexpr size_t call_bytes = 1 << 30;  // macOS takes no more than 2 GiB at once
+
+/// False, with errno, when not all of it could be written.
+bool write_all(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor, bytes.data(), std::min(bytes.size(), call_bytes));
+    if (count < 0 && errno != EINTR) return false;
+    if (count > 0) bytes.remove_prefix(static_cast<size_t>(count));
+  }
+  return true;
 }
 
-fs::path beside(const fs::path& path) {
-  return fs::path(path.string() + cat(".partial-", ::getpid()));
+std::string read_all(int descriptor, const std::string& name, size_t expected) {
+  std::string content;
+  size_t size = 0;
+  try {
+    content.resize(expected + 1);  // one more, so that the end is seen at once
+    while (true) {
+      if (size == content.size()) content.resize(std::max(buffer_bytes, 2 * size));
+      const ssize_t count = ::read(descriptor, content.data() + size, std::min(content.size() - size, call_bytes));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) data_error(name, ": cannot read: ", last_reason());
+      if (count == 0) break;
+      size += static_cast<size_t>(count);
+    }
+    content.resize(size);
+    return content;
+  } catch (const std::bad_alloc&) {
+    runtime_failure(name, ": out of memory; its ", std::max(size, expected), " bytes or more do not fit");
+  }
 }
 
-void create_parent(const fs::path& path) {
-  std::error_code failure;
-  if (path.has_parent_path()) fs::create_directories(path.parent_path(), failure);
-  if (failure) data_error(path.parent_path().string(), ": cannot create the folder: ", failure.message());
-}
-
-void flush_to_disk(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY);
-  if (descriptor < 0) data_error(path.string(), ": cannot open for flushing: ", reason());
-  const int status = ::fsync(descriptor);
-  ::close(descriptor);
-  if (status != 0) data_error(path.string(), ": cannot flush to disk: ", reason());
-}
-
-fs::path folder_of(const fs::path& path) {
-  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+/// Something there that is not replaced but written to: a pipe, a terminal, /dev/null.
+bool is_written_as_it_is(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
 }
 
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) data_error(path.string(), ": cannot open: ", reason());
+  if (descriptor < 0) data_error(path.string(), ": cannot open: ", last_reason());
   struct stat info {};
   if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(descriptor);
@@ -55,7 +72,7 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   }
   size_ = static_cast<size_t>(info.st_size);
   void* mapped = size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  const std::string failure = mapped == MAP_FAILED ? reason() : "";
+  const std::string failure = mapped == MAP_FAILED ? last_reason() : "";
   ::close(descriptor);
   if (!failure.empty()) data_error(path.string(), ": cannot map into memory: ", failure);
   data_ = static_cast<const std::byte*>(mapped);
@@ -76,82 +93,110 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-AtomicFile::AtomicFile(const fs::path& path) : path_(path), temporary_(beside(path)) {
-  create_parent(path);
-  stream_.open(temporary_, std::ios::binary | std::ios::trunc);
-  if (!stream_) data_error(path.string(), ": cannot write: ", reason());
+AtomicFile::AtomicFile(const fs::path& path) : path_(path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) data_error(path.string(), ": is a folder, expected a file");
+  if (is_written_as_it_is(path)) {
+    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) data_error(path.string(), ": cannot write: ", last_reason());
+    return;
+  }
+  target_ = settled(path);
+  partial_ = std::make_unique<Partial>(target_, Partial::Kind::file);
+  descriptor_ = partial_->descriptor();
 }
 
 AtomicFile::~AtomicFile() {
-  if (temporary_.empty()) return;
-  stream_.close();
-  std::error_code ignored;
-  fs::remove(temporary_, ignored);
+  if (!partial_ && descriptor_ >= 0) ::close(descriptor_);
+}
+
+void AtomicFile::put(std::string_view bytes) {
+  if (write_all(descriptor_, bytes)) return;
+  data_error(path_.string(), ": writing failed: ", last_reason(), partial_ ? "; the previous file is unchanged" : "");
+}
+
+void AtomicFile::flush() {
+  put(buffer_);
+  buffer_.clear();
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  if (buffer_.size() + bytes.size() > buffer_bytes) flush();
+  if (bytes.size() > buffer_bytes) return put(bytes);
+  buffer_ += bytes;
+}
+
+void AtomicFile::rewrite_start(const void* bytes, size_t size) {
+  flush();
+  if (::pwrite(descriptor_, bytes, size, 0) != static_cast<ssize_t>(size)) {
+    data_error(path_.string(), ": writing failed: ", last_reason(), "; the previous file is unchanged");
+  }
 }
 
 void AtomicFile::commit() {
-  stream_.close();
-  if (stream_.fail()) data_error(path_.string(), ": writing failed: ", reason(), "; the previous file is unchanged");
-  flush_to_disk(temporary_);
-  std::error_code failure;
-  fs::rename(temporary_, path_, failure);
-  if (failure) data_error(path_.string(), ": cannot move into place: ", failure.message());
-  temporary_.clear();
-  flush_to_disk(folder_of(path_));
-}
-
-AtomicDirectory::AtomicDirectory(const fs::path& target) : target_(target), temporary_(beside(target)) {
-  create_parent(target);
-  std::error_code failure;
-  fs::remove_all(temporary_, failure);
-  fs::create_directory(temporary_, failure);
-  if (failure) data_error(target.string(), ": cannot create the folder: ", failure.message());
-}
-
-AtomicDirectory::~AtomicDirectory() {
-  if (temporary_.empty()) return;
-  std::error_code ignored;
-  fs::remove_all(temporary_, ignored);
-}
-
-void AtomicDirectory::commit() {
-  for (const auto& entry : fs::recursive_directory_iterator(temporary_)) {
-    if (entry.is_regular_file()) flush_to_disk(entry.path());
+  flush();
+  if (!partial_) return;
+  struct stat before {};
+  if (::stat(target_.c_str(), &before) == 0) ::fchmod(descriptor_, before.st_mode & 07777);  // where disks know rights
+  if (::fsync(descriptor_) != 0) {
+    data_error(path_.string(), ": cannot flush to disk: ", last_reason(), "; the previous file is unchanged");
   }
-  flush_to_disk(temporary_);
-  const fs::path old = fs::path(temporary_.string() + ".old");
-  std::error_code failure;
-  const bool replaces = fs::exists(target_);
-  if (replaces) fs::rename(target_, old, failure);
-  if (!failure) fs::rename(temporary_, target_, failure);
-  if (failure) data_error(target_.string(), ": cannot move into place: ", failure.message());
-  temporary_.clear();
+  if (::rename(partial_->path().c_str(), target_.c_str()) != 0) {
+    data_error(path_.string(), ": cannot move into place: ", last_reason());
+  }
+  partial_->moved();
   flush_to_disk(folder_of(target_));
-  if (replaces) fs::remove_all(old, failure);
+}
+
+AppendedFile::AppendedFile(const fs::path& path)
+    : path_(path), descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+  if (descriptor_ < 0) data_error(path.string(), ": cannot write: ", last_reason());
+}
+
+AppendedFile::~AppendedFile() {
+  ::close(descriptor_);
+}
+
+void AppendedFile::write(std::string_view bytes) {
+  if (!write_all(descriptor_, bytes)) data_error(path_.string(), ": writing failed: ", last_reason());
 }
 
 std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) data_error(path.string(), ": cannot open: ", reason());
-  std::ostringstream content;
-  content << in.rdbuf();
-  if (in.bad() || fs::is_directory(path)) data_error(path.string(), ": cannot read: ", reason());
-  return std::move(content).str();
+  const Descriptor open(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  if (!open.open() || ::fstat(open.get(), &info) != 0) data_error(path.string(), ": cannot open: ", last_reason());
+  if (S_ISDIR(info.st_mode)) data_error(path.string(), ": is a folder, expected a file");
+  return read_all(open.get(), path.string(), S_ISREG(info.st_mode) ? static_cast<size_t>(info.st_size) : 0);
+}
+
+std::string read_standard_input() {
+  return read_all(STDIN_FILENO, "standard input", 0);
 }
 
 void write_file(const fs::path& path, std::string_view content) {
   AtomicFile file(path);
-  file.stream().write(content.data(), static_cast<std::streamsize>(content.size()));
+  file.write(content);
   file.commit();
 }
 
-void replace_symlink(const fs::path& link, const fs::path& target) {
-  const fs::path temporary = beside(link);
+void copy_plain_file(const fs::path& from, const fs::path& to) {
   std::error_code failure;
-  fs::remove(temporary, failure);
-  fs::create_symlink(target, temporary, failure);
-  if (!failure) fs::rename(temporary, link, failure);
-  if (failure) data_error(link.string(), ": cannot point the link at ", target.string(), ": ", failure.message());
+  fs::copy_file(from, to, failure);
+  if (failure) data_error(to.string(), ": cannot copy ", from.string(), " here: ", system_reason(failure.value()));
+}
+
+bool path_exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+fs::path temporary_folder() {
+  std::error_code failure;
+  const fs::path folder = fs::temp_directory_path(failure);
+  if (!failure) return folder;
+  const char* named = std::getenv("TMPDIR");
+  data_error("the folder for temporary files", named ? cat(" (TMPDIR=", named, ")") : "", ": ",
+             system_reason(failure.value()), "; set TMPDIR to a folder that is there");
 }
 
 }  // namespace xinslm

@@ -3,6 +3,7 @@
 
 #include "document_readers.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/file.h"
 #include "xinslm/core/hash.h"
 #include "xinslm/core/json.h"
 #include "xinslm/core/log.h"
@@ -79,7 +80,7 @@ fs::path cache_folder(const std::string& cache_dir) {
   const auto variable = [](const char* name) { return std::getenv(name) != nullptr ? std::getenv(name) : ""; };
   if (const fs::path cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "xinslm";
   const fs::path home = variable("HOME");
-  if (home.empty()) return fs::temp_directory_path() / "xinslm-cache";
+  if (home.empty()) return temporary_folder() / "xinslm-cache";
 #ifdef __APPLE__
   return home / "Library" / "Caches" / "xinslm";
 #else

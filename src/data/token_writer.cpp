@@ -101,7 +101,7 @@ class Writer {
       : file_(path), end_of_text_(encoder.end_of_text()) {
     header_.id_bytes = encoder.wide() ? 4 : 2;
     std::memcpy(header_.key, key.data(), sizeof header_.key);
-    file_.stream().write(reinterpret_cast<const char*>(&header_), sizeof header_);
+    file_.write(&header_, sizeof header_);
   }
 
   void add(const DocumentPart& part, const Encoded& encoded) {
@@ -131,8 +131,7 @@ class Writer {
     for (const auto* list : {&begins_, &bytes_, &words_, &hashes_}) write(list->data(), list->size() * 8);
     write(mask_.data(), mask_.size());
     header_.checksum = header_.checksum_with(checksum_);
-    file_.stream().seekp(0);
-    file_.stream().write(reinterpret_cast<const char*>(&header_), sizeof header_);
+    file_.rewrite_start(&header_, sizeof header_);
     file_.commit();
   }
 
@@ -140,8 +139,7 @@ class Writer {
   void write(const void* data, size_t size) {
     if (size == 0) return;
     checksum_ = ::crc32_z(checksum_, static_cast<const Bytef*>(data), size);
-    file_.stream().write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
-    if (!file_.stream()) file_.commit();  // throws with the reason, before more work is done in vain
+    file_.write(data, size);
   }
 
   void add_ids(const std::vector<TokenId>& ids, const std::vector<bool>& learned) {

@@ -1,6 +1,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/json.h"
 #include "xinslm/format/model_folder.h"
+#include "xinslm/format/owned_files.h"
 
 namespace fs = std::filesystem;
 
@@ -95,6 +96,7 @@ void write_model_config(const fs::path& folder, const ModelConfig& config, const
   json["use_cache"] = true;
   const Json ours = departures(config);
   if (!ours.empty()) json["xinslm"] = ours;
+  json[written_by_key] = written_by;
   write_json(folder / "config.json", json);
 }
 

@@ -79,14 +79,14 @@ void write_safetensors(const fs::path& file, const TensorSources& tensors, const
   const auto order = file_order(tensors);
   AtomicFile out(file);
   const std::string header = make_header(order, metadata);
-  out.stream().write(header.data(), static_cast<std::streamsize>(header.size()));
+  out.write(header);
   for (const TensorSource* source : order) {
     const at::Tensor plain = source->make().detach().cpu().contiguous();
     if (plain.scalar_type() != source->type || plain.sizes() != at::IntArrayRef(source->sizes)) {
       usage_error(file.string(), ": tensor ", source->name, " became ", plain.scalar_type(), " ", plain.sizes(),
                   ", announced as ", source->type, " ", at::IntArrayRef(source->sizes));
     }
-    out.stream().write(static_cast<const char*>(plain.const_data_ptr()), static_cast<std::streamsize>(plain.nbytes()));
+    out.write(plain.const_data_ptr(), plain.nbytes());
   }
   out.commit();
 }

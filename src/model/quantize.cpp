@@ -157,9 +157,9 @@ void copy_other_files(const fs::path& source, const fs::path& target) {
   for (const auto& entry : fs::directory_iterator(source)) {
     const std::string name = entry.path().filename().string();
     const bool weights = name.starts_with("model") && name.find(".safetensors") != std::string::npos;
-    if (entry.is_regular_file() && !weights && name != "config.json") fs::copy_file(entry.path(), target / name);
+    if (entry.is_regular_file() && !weights && name != "config.json") copy_plain_file(entry.path(), target / name);
   }
-  fs::copy_file(source / "config.json", target / "config.json");
+  copy_plain_file(source / "config.json", target / "config.json");
   mark_packed(target);
 }
 
@@ -183,7 +183,7 @@ bool quantize_model(const fs::path& source, const fs::path& target, const Quanti
                 options.dense == DenseForm::q8 ? ", its other matrices in 8 bits"
                                                : "; --dense q8 takes the other matrices to 8 bits");
   }
-  AtomicDirectory folder(target);
+  AtomicDirectory folder(target, options.replace);
   try {
     copy_other_files(source, folder.path());
     write_weights(folder.path(), std::move(plan).sources());

@@ -9,6 +9,7 @@
 #include "model/initialise.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
+#include "xinslm/core/interrupt.h"
 #include "xinslm/core/random.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/packed_names.h"
@@ -59,7 +60,7 @@ void add_packed(TensorSources& sources, const ModelConfig& config, const Paramet
 }  // namespace
 
 void write_random_model(const fs::path& target, const ModelConfig& config, const Tokenizer& tokenizer, bool packed,
-                        uint64_t seed) {
+                        uint64_t seed, bool replace) {
   ModelWeights unused;
   TensorSources sources;
   const std::vector<ParameterSlot> slots = parameter_layout(config, unused);
@@ -73,7 +74,13 @@ void write_random_model(const fs::path& target, const ModelConfig& config, const
     sources.push_back({slot.name, type, slot.shape,
                        [&config, &slot, type, seed, i] { return initial_value(config, slot, seed, i).to(type); }});
   }
-  AtomicDirectory folder(target);
+  for (TensorSource& source : sources) {
+    source.make = [make = std::move(source.make)] {
+      InterruptGuard::check();
+      return make();
+    };
+  }
+  AtomicDirectory folder(target, replace);
   write_model_config(folder.path(), config, "bfloat16");
   if (packed) mark_packed(folder.path());
   write_generation_config(folder.path(), config);

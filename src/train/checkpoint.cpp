@@ -8,6 +8,8 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
 #include "xinslm/core/json.h"
+#include "xinslm/core/log.h"
+#include "xinslm/format/model_folder.h"
 #include "xinslm/model/load.h"
 
 namespace fs = std::filesystem;
@@ -16,6 +18,8 @@ namespace xinslm {
 namespace {
 
 constexpr const char* prefix = "step-";
+constexpr const char* aside = "not-finite-";  // before the prefix
+constexpr const char *latest = "latest", *best = "best";
 
 double number(const Json& value) {
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
@@ -39,20 +43,85 @@ Json to_json(const TrainerState& state) {
           {"data_fingerprint", state.data_fingerprint}};
 }
 
+/// The step in a checkpoint's name.
+std::optional<int64_t> step_of(const std::string& name) {
+  const std::string digits = name.starts_with(prefix) ? name.substr(std::string_view(prefix).size()) : "";
+  if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos) return {};
+  return std::stoll(digits);
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  fs::directory_iterator entry(folder, failure), end;
+  for (; !failure && entry != end; entry.increment(failure)) names.push_back(entry->path().filename().string());
+  return names;
+}
+
 /// Steps of the checkpoints in the folder, oldest first.
 std::vector<int64_t> saved_steps(const fs::path& folder) {
   std::vector<int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    const std::string digits = name.starts_with(prefix) ? name.substr(std::string(prefix).size()) : "";
-    if (!digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos)
-      steps.push_back(std::stoll(digits));
+  for (const std::string& name : names_in(folder)) {
+    if (const auto step = step_of(name)) steps.push_back(*step);
   }
   std::sort(steps.begin(), steps.end());
   return steps;
 }
 
+/// Why the checkpoint cannot be gone on from; nothing when it can.
+std::optional<std::string> damage(const fs::path& checkpoint) {
+  try {
+    read_trainer_state(checkpoint);
+    read_trainer_tensors(checkpoint);
+    read_weights(checkpoint);
+    read_model_config(checkpoint);
+    load_tokenizer(checkpoint);
+    return std::nullopt;
+  } catch (const Error& problem) {
+    return problem.what();
+  }
+}
+
+void delete_all(const fs::path& path) {
+  std::error_code failure;
+  fs::remove_all(path, failure);
+  if (failure) data_error(path.string(), ": cannot be deleted: ", system_reason(failure.value()));
+}
+
+void move(const fs::path& from, const fs::path& to) {
+  delete_all(to);
+  std::error_code failure;
+  fs::rename(from, to, failure);
+  if (failure) data_error(from.string(), ": cannot be renamed to ", to.string(), ": ", system_reason(failure.value()));
+}
+
 }  // namespace
+
+std::optional<fs::path> newest_checkpoint(const fs::path& folder, int64_t up_to) {
+  std::vector<int64_t> steps = saved_steps(folder);
+  const Checkpoints checkpoints(folder, 0);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (*step > up_to) continue;
+    const fs::path path = checkpoints.path(*step);
+    const auto problem = damage(path);
+    if (!problem) return path;
+    log::warning(cat(path.string(), " is not whole: ", *problem));
+  }
+  return std::nullopt;
+}
+
+bool has_checkpoints(const fs::path& folder) {
+  for (const std::string& name : names_in(folder)) {
+    std::error_code ignored;
+    if (is_checkpoint_name(name) && fs::is_directory(folder / name, ignored)) return true;
+  }
+  return false;
+}
+
+bool is_checkpoint_name(const std::string& name) {
+  if (name.starts_with(aside)) return step_of(name.substr(std::string_view(aside).size())).has_value();
+  return name == latest || name == best || step_of(name).has_value();
+}
 
 Checkpoints::Checkpoints(const fs::path& folder, int64_t keep) : folder_(folder), keep_(keep) {}
 
@@ -69,23 +138,71 @@ bool Checkpoints::exists(int64_t step) const {
 void Checkpoints::save(const TrainerState& state, const NamedTensors& tensors, const Transformer& masters,
                        const Tokenizer& tokenizer) const {
   const fs::path target = path(state.step);
-  AtomicDirectory folder(target);
+  AtomicDirectory folder(target, true);  // what is left of one that was not whole
   save_model(folder.path(), masters, tokenizer);
   write_safetensors(folder.path() / "trainer_state.safetensors", tensors);
   write_json(folder.path() / "trainer_state.json", to_json(state));
   folder.commit();
-  replace_symlink(folder_ / "latest", target.filename());
-  if (state.best_step == state.step) replace_symlink(folder_ / "best", target.filename());
-  prune(state.best_step);
+  link(latest, state.step);
+  if (state.best_step == state.step) link(best, state.step);
+  prune(state);
 }
 
-void Checkpoints::prune(int64_t best_step) const {
-  const std::vector<int64_t> steps = saved_steps(folder_);
+void Checkpoints::link(const char* name, int64_t step) const {
+  replace_symlink(folder_ / name, path(step).filename());
+}
+
+void Checkpoints::prune(const TrainerState& state) const {
+  std::vector<int64_t> steps = saved_steps(folder_);
+  std::erase_if(steps, [&](int64_t step) { return step > state.step; });  // not whole, and not counted
+  const auto after = std::upper_bound(steps.begin(), steps.end(), state.last_sound_step());
+  const int64_t sound = after == steps.begin() ? -1 : *(after - 1);
   const int64_t surplus = static_cast<int64_t>(steps.size()) - keep_;
   for (int64_t i = 0; i < surplus; ++i) {
     const int64_t step = steps[static_cast<size_t>(i)];
     std::error_code ignored;  // one too many does no harm
-    if (step != best_step) fs::remove_all(path(step), ignored);
+    if (step != state.best_step && step != sound) fs::remove_all(path(step), ignored);
+  }
+}
+
+void Checkpoints::repair() const {
+  for (const char* name : {latest, best}) {
+    const fs::path copy = folder_ / name;
+    std::error_code ignored;
+    if (fs::is_symlink(copy, ignored) || !path_exists(copy)) continue;
+    // A folder where a link was: the only copy of its checkpoint, or one more.
+    if (damage(copy)) {
+      delete_all(copy);
+      continue;
+    }
+    const fs::path original = path(read_trainer_state(copy).step);
+    if (damage(original)) {
+      move(copy, original);
+    } else {
+      delete_all(copy);
+    }
+  }
+  const auto newest = newest_checkpoint(folder_);
+  if (!newest) return;
+  const TrainerState state = read_trainer_state(*newest);
+  link(latest, state.step);
+  if (exists(state.best_step)) {
+    link(best, state.best_step);
+  } else {
+    delete_all(folder_ / best);
+  }
+}
+
+void Checkpoints::set_aside_after(int64_t step, int64_t best_step) const {
+  for (const int64_t saved : saved_steps(folder_)) {
+    if (saved <= step || saved == best_step) continue;
+    move(path(saved), folder_ / cat(aside, path(saved).filename().string()));
+  }
+  const std::vector<int64_t> left = saved_steps(folder_);
+  if (left.empty()) {
+    delete_all(folder_ / latest);
+  } else {
+    link(latest, left.back());
   }
 }
 

@@ -83,7 +83,8 @@ void Trainer::save_packed(const Transformer& model, TrainingOutcome& outcome) co
   save_final(model, job_.run.float_model());
   quantize_model(
       job_.run.float_model(), job_.run.model(),
-      {ScaleRule::mse, wanted.group_size, wanted.quantize_attention ? DenseForm::attention : DenseForm::stored},
+      {ScaleRule::mse, wanted.group_size, wanted.quantize_attention ? DenseForm::attention : DenseForm::stored,
+       true},
       [](const QuantizedTensorReport&, double) { return true; });
 }
 
@@ -91,7 +92,7 @@ void Trainer::save_final(const Transformer& model, const std::filesystem::path& 
   const auto type = job_.settings.training.save_type == "bfloat16" ? at::kBFloat16 : at::kFloat;
   Transformer saved(model.config(), at::kCPU, type);
   for (const auto& [name, value] : model.parameters()) saved.set_parameter(name, value.detach());
-  AtomicDirectory folder(target);
+  AtomicDirectory folder(target, true);
   save_model(folder.path(), saved, *job_.tokenizer);
   folder.commit();
 }

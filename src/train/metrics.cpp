@@ -1,8 +1,9 @@
 #include "xinslm/train/metrics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <sstream>
+#include <string_view>
 
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
@@ -102,25 +103,33 @@ ValidationRecord validation_record(const Json& json) {
   return record;
 }
 
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    lines.push_back(text.substr(0, text.find('\n')));
+    text.remove_prefix(std::min(text.size(), lines.back().size() + 1));
+  }
+  return lines;
+}
+
 /// The lines of the file that belong to steps up to `last`. A line cut off by a crash can only be the last one.
 std::string lines_up_to(const std::filesystem::path& path, int64_t last) {
-  std::istringstream in(read_file(path));
+  const std::string text = read_file(path);
   std::string kept;
-  for (std::string line; std::getline(in, line);) {
+  for (const std::string_view line : lines_of(text)) {
     const Json json = Json::parse(line, nullptr, false);
     if (json.is_discarded() || !json.is_object() || json.value("step", last + 1) > last) break;
-    kept += line + "\n";
+    kept.append(line) += "\n";
   }
   return kept;
 }
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t resumed_step) : path_(path) {
-  const bool resumed = resumed_step > 0 && std::filesystem::exists(path);
+MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t resumed_step) {
+  const bool resumed = resumed_step > 0 && path_exists(path);
   write_file(path, resumed ? lines_up_to(path, resumed_step) : "");
-  stream_.open(path, std::ios::binary | std::ios::app);
-  if (!stream_) data_error(path.string(), ": cannot be opened for writing");
+  file_.emplace(path);
 }
 
 void MetricsFile::write(const TrainRecord& record) {
@@ -131,15 +140,14 @@ void MetricsFile::write(const ValidationRecord& record) {
 }
 
 void MetricsFile::write_line(const std::string& line) {
-  stream_ << line << "\n" << std::flush;
-  if (!stream_) data_error(path_.string(), ": writing failed; is the disk full?");
+  file_->write(line + "\n");
 }
 
 MetricsHistory read_metrics(const std::filesystem::path& path) {
   MetricsHistory history;
-  std::istringstream in(read_file(path));
+  const std::string text = read_file(path);
   int64_t number = 0;
-  for (std::string line; std::getline(in, line);) {
+  for (const std::string_view line : lines_of(text)) {
     const std::string where = cat(path.string(), ":", ++number);
     const Json json = parse_json(line, where);
     try {

@@ -10,6 +10,7 @@
 #include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
+#include "xinslm/core/folder_lock.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
 #include "xinslm/model/estimate.h"
@@ -23,8 +24,9 @@ namespace {
 /// Where the weights of the run come from: a checkpoint, another model, or nowhere yet.
 fs::path weights_folder(const TrainRequest& request) {
   if (!request.resume) return request.init;
+  Checkpoints(request.run.checkpoints(), 0).repair();
   const auto checkpoint = request.run.latest_checkpoint();
-  if (!checkpoint) data_error(request.run.root.string(), ": has no checkpoint to resume from");
+  if (!checkpoint) data_error(request.run.root.string(), ": has no whole checkpoint to resume from; start over with --force");
   return *checkpoint;
 }
 
@@ -45,11 +47,11 @@ at::ScalarType compute_type(const TrainRequest& request, const fs::path& checkpo
   return choose_compute_type(asked, device);
 }
 
-/// config.yaml of the run. A resumed run keeps its model section, which later resumes are compared with.
+/// run.yaml of the run. A resumed run keeps its model section, which later resumes are compared with.
 void save_settings(const TrainRequest& request, Settings settings) {
-  if (request.resume) settings.model = load_settings(request.run.settings()).model;
+  if (request.resume) settings.model = load_settings(request.run.saved_settings().value()).model;
   settings.training.output_dir = request.run.root.string();
-  write_file(request.run.settings(), dump_settings(settings));
+  write_file(request.run.settings(), settings_title + dump_settings(settings));
 }
 
 void describe_job(const TrainingJob& job) {
@@ -72,7 +74,12 @@ TrainingOutcome train(const TrainRequest& request) {
   Settings settings = request.settings;
   configure_threads(static_cast<int>(settings.device.threads));
   const at::Device device = choose_device(settings.device.device);
-  if (!request.resume) check_new_run(request.run, request.replace);
+  const FolderLock lock(request.run.root);
+  if (request.resume) {
+    check_run_parts(request.run);
+  } else {
+    check_new_run(request.run, request.replace);
+  }
   const fs::path source = weights_folder(request);
   if (!source.empty()) take_architecture(settings, source, request.resume);
   require_training_memory(settings);
@@ -102,7 +109,7 @@ TrainingOutcome train(const TrainRequest& request) {
                   "training.max_minutes with --set, or start another run with --init ", request.run.model().string());
     }
     log::info(cat("going on after step ", trainer.state().step));
-  } else if (request.replace) {
+  } else {
     clear_run(request.run);
   }
   save_settings(request, settings);

@@ -78,6 +78,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   router_bias_.restore(tensors);
   experts_.restore(tensors);
   state_ = saved;
+  saved_step_ = saved.step;
   const TrainingSettings& settings = job_.settings.training;
   if (state_.batches < 0) state_.batches = state_.step * settings.gradient_accumulation_steps;
   schedule_ = {settings, planned_steps(settings, job_.data.train->batches(), state_.step, state_.batches)};
@@ -184,12 +185,14 @@ void Trainer::skip(const StepResult& result) {
   ++state_.bad_in_a_row;
   log_->warn(cat("step ", state_.step + 1, " skipped: loss ", result.loss(), ", gradient norm ", result.gradient_norm));
   if (state_.bad_in_a_row < job_.settings.training.max_bad_steps) return;
+  // The weights that began the first of these steps gave the first loss that is not finite; those before were sound.
+  checkpoints_.set_aside_after(state_.step - state_.bad_in_a_row, state_.best_step);
   const auto good = job_.run.latest_checkpoint();
   runtime_failure("training stopped: ", state_.bad_in_a_row,
                   " steps in a row were not finite (training.max_bad_steps). ",
                   good ? cat("The last good checkpoint is ", good->string(), "; go on from it with --resume ",
                              job_.run.root.string(), " and a lower training.learning_rate")
-                       : std::string("No checkpoint was saved yet; start again with a lower training.learning_rate"));
+                       : std::string("No checkpoint was saved before; start again with a lower training.learning_rate"));
 }
 
 void Trainer::log_if_due() {
@@ -261,13 +264,14 @@ void Trainer::save_if_due() {
 }
 
 void Trainer::save() {
-  if (checkpoints_.exists(state_.step)) return;
+  if (saved_step_ == state_.step) return;
   state_.seconds = seconds();
   NamedTensors tensors = optimizer_.state();
   if (ema_) append(tensors, ema_->state());
   append(tensors, router_bias_.state());
   append(tensors, experts_.state());
   checkpoints_.save(state_, tensors, job_.masters, *job_.tokenizer);
+  saved_step_ = state_.step;
   last_save_ = Clock::now();
 }
 

@@ -22,6 +22,7 @@ struct QuantizeOptions {
   ScaleRule rule = ScaleRule::mse;
   int64_t group_size = 32;  ///< neighbours that share a scale: 32, 64 or 128
   DenseForm dense = DenseForm::stored;
+  bool replace = false;  ///< a model at the target
 };
 
 /// What became of one tensor.

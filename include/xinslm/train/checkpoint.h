@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "xinslm/format/safetensors.h"
@@ -27,14 +28,17 @@ struct TrainerState {
   int64_t validations_without_gain = 0;
   std::string compute_type;  ///< what "auto" was resolved to
   std::string data_fingerprint;
+
+  /// The last step whose loss was finite: the weights it began with, and any before, are sound.
+  int64_t last_sound_step() const { return step - bad_in_a_row - 1; }
 };
 
 /// Checkpoints of a run: DIR/step-00001000/ is a model folder with the float32 masters, plus trainer_state.safetensors
 /// and trainer_state.json; DIR/latest points at the newest, DIR/best at the one with the lowest validation loss. A
-/// checkpoint appears whole or not at all.
+/// checkpoint appears whole or not at all. One from before losses that are not finite is kept.
 class Checkpoints {
  public:
-  /// @param keep  newest checkpoints kept; the best is kept besides
+  /// @param keep  newest checkpoints kept; the best is kept besides, and one that a finite loss has followed
   Checkpoints(const std::filesystem::path& folder, int64_t keep);
 
   std::filesystem::path path(int64_t step) const;
@@ -44,12 +48,30 @@ class Checkpoints {
   void save(const TrainerState& state, const NamedTensors& tensors, const Transformer& masters,
             const Tokenizer& tokenizer) const;
 
+  /// Makes the folder what it was, when it was copied with links followed, or lost the checkpoints that links name.
+  void repair() const;
+
+  /// Moves checkpoints after a step aside, where no run takes them up, and points `latest` at what is left. The best
+  /// stays: its validation loss was finite.
+  void set_aside_after(int64_t step, int64_t best_step) const;
+
  private:
-  void prune(int64_t best_step) const;
+  void link(const char* name, int64_t step) const;
+  void prune(const TrainerState& state) const;
 
   std::filesystem::path folder_;
   int64_t keep_;
 };
+
+/// The newest whole checkpoint; those that are not are named in warnings. @param up_to  step
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder,
+                                                       int64_t up_to = std::numeric_limits<int64_t>::max());
+
+/// Is there anything of a checkpoint, whole or not?
+bool has_checkpoints(const std::filesystem::path& folder);
+
+/// Is it a name that Checkpoints gives?
+bool is_checkpoint_name(const std::string& name);
 
 /// The weights of a checkpoint or any other model folder in float32, as copies that may be written to.
 Transformer read_masters(const std::filesystem::path& folder, at::Device device);

@@ -1,10 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "xinslm/core/file.h"
 #include "xinslm/train/expert_health.h"
 
 namespace xinslm {
@@ -59,8 +60,7 @@ class MetricsFile {
  private:
   void write_line(const std::string& line);
 
-  std::filesystem::path path_;
-  std::ofstream stream_;
+  std::optional<AppendedFile> file_;
 };
 
 /// @throws Error(data) naming file and line of what is not a record

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 namespace xinslm {
 
@@ -15,15 +16,29 @@ struct RunFolder {
   std::filesystem::path checkpoints() const { return root / "checkpoints"; }
   std::filesystem::path metrics() const { return root / "metrics.jsonl"; }
   std::filesystem::path report() const { return root / "report.html"; }
-  std::filesystem::path settings() const { return root / "config.yaml"; }
+  /// The run's settings as they were resolved. Not config.yaml: that is what people call their own.
+  std::filesystem::path settings() const { return root / "run.yaml"; }
+  /// Where they can be read: above, or in the config.yaml of runs made before. Nothing when the folder holds no run.
+  std::optional<std::filesystem::path> saved_settings() const;
 
   bool finished() const;
   /// The newest whole checkpoint, or nothing.
   std::optional<std::filesystem::path> latest_checkpoint() const;
 };
 
+/// First line of run.yaml, by which it is known.
+inline constexpr const char* settings_title = "# Settings of this run as they were resolved, written by xinslm train.\n";
+
+/// What a run in the folder would replace and no run of this program has written.
+std::vector<std::filesystem::path> foreign_parts(const RunFolder& run);
+
+/// Checks that a run can save what it computes: that all it would replace is its own.
+/// @throws Error(usage) naming what would be lost
+void check_run_parts(const RunFolder& run);
+
 /// Checks that a new run may start in the folder. @param replace  an earlier run there may be deleted
-/// @throws Error(usage) when it holds a run, finished or not, saying how to go on with it or replace it
+/// @throws Error(usage) when it holds a run, finished or not, saying how to go on with it or replace it, or what is not
+///   a run's
 void check_new_run(const RunFolder& run, bool replace);
 
 /// Deletes what an earlier run left in the folder, and nothing else.

@@ -125,6 +125,7 @@ class Trainer {
   std::unique_ptr<RunLog> log_;
   double learning_rate_ = 0;  // of the last step
   bool done_ = false;
+  int64_t saved_step_ = -1;  // of the checkpoint written or gone on from last
   std::chrono::steady_clock::time_point session_start_, last_save_;
   double seconds_before_ = 0;  // of earlier sessions
 };
