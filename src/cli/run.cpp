@@ -99,20 +99,12 @@ std::string file_message(const std::filesystem::filesystem_error& problem) {
   return cat(problem.path1().string(), problem.path1().empty() ? "" : ": ", system_reason(problem.code().value()));
 }
 
-/// Libraries end the program with words of their own when there is no working folder.
-void require_working_folder() {
-  std::error_code failure;
-  (void)std::filesystem::current_path(failure);
-  if (failure) data_error("the working folder is gone (", failure.message(), "); change into another: cd DIR");
-}
-
 }  // namespace
 
 int run(int argc, char** argv) {
   std::cin.exceptions(std::ios::badbit);  // else text that memory does not hold counts as the end of the input
   CLI::App program("Trains, chats with and measures small Mixture-of-Experts language models.");
   try {
-    require_working_folder();
     if (argc > 1 && std::string_view(argv[1]) == "train") restart_with_sleeping_threads(argv);
     build(program);
     program.parse(argc, argv);

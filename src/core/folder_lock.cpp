@@ -75,7 +75,8 @@ struct FolderLock::State {
       log::warning(cat(folder.string(), ": this disk knows no locks; see to it that no other run uses the folder"));
       return true;
     }
-    struct stat mine {}, named {};
+    struct stat mine {
+    }, named{};
     return ::fstat(held.get(), &mine) == 0 && ::stat(file.c_str(), &named) == 0 && mine.st_ino == named.st_ino;
   }
 };

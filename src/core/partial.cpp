@@ -47,7 +47,8 @@ fs::path marked(const fs::path& target, std::string_view mark, size_t longest) {
 
 /// Does the name still stand for the open file?
 bool is_named(const Descriptor& open, const fs::path& path) {
-  struct stat held {}, named {};
+  struct stat held {
+  }, named{};
   return ::fstat(open.get(), &held) == 0 && ::lstat(path.c_str(), &named) == 0 && held.st_dev == named.st_dev &&
          held.st_ino == named.st_ino;
 }
@@ -99,7 +100,8 @@ bool Partial::make(Kind kind) {
     descriptor_ = Descriptor(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   }
   if (!descriptor_.open()) return false;
-  if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0 && errno != EWOULDBLOCK) return true;  // no locks: never tidied
+  if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0 && errno != EWOULDBLOCK)
+    return true;  // no locks: never tidied
   if (is_named(descriptor_, path_)) return true;
   descriptor_.close();
   errno = EEXIST;
@@ -139,7 +141,8 @@ fs::path settled(const fs::path& path) {
   while (!plain.has_filename() && plain.has_relative_path()) plain = plain.parent_path();
   std::error_code failure;
   const fs::file_status status = fs::symlink_status(plain, failure);
-  if (failure && status.type() != fs::file_type::not_found) data_error(path.string(), ": ", system_reason(failure.value()));
+  if (failure && status.type() != fs::file_type::not_found)
+    data_error(path.string(), ": ", system_reason(failure.value()));
   const fs::path name = plain.filename();
   if (!fs::is_symlink(status) && name != "." && name != "..") return plain;
   // A link to nothing yet leads where it says.

@@ -4,6 +4,7 @@
 
 #include "format/json_fields.h"
 #include "xinslm/format/model_folder.h"
+#include "xinslm/format/owned_files.h"
 
 namespace fs = std::filesystem;
 
@@ -195,7 +196,7 @@ ModelConfig read_model_config(const fs::path& folder) {
   if (const Json* departures = fields.find("xinslm")) read_departures(*departures, fields.where() + ": xinslm", config);
   fields.ignore({"architectures", "transformers_version", "torch_dtype", "dtype", "use_cache", "output_router_logits",
                  "router_aux_loss_coef", "output_attentions", "output_hidden_states", "return_dict", "_name_or_path",
-                 "_attn_implementation", "unsloth_version", "max_length", "id2label", "label2id"});
+                 "_attn_implementation", "unsloth_version", "max_length", "id2label", "label2id", written_by_key});
   fields.finish();
   try {
     validate(config, file.string());

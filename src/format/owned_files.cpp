@@ -14,7 +14,7 @@ namespace {
 
 bool is_of_model(const std::string& name) {
   static const std::set<std::string> names{
-      "config.json",     "generation_config.json", "model.safetensors",        "model.safetensors.index.json",
+      "config.json",     "generation_config.json", "model.safetensors",         "model.safetensors.index.json",
       "tokenizer.model", "tokenizer_config.json",  "trainer_state.safetensors", "trainer_state.json"};
   return names.contains(name) || (name.starts_with("model-") && name.ends_with(".safetensors"));
 }

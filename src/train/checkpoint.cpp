@@ -68,6 +68,26 @@ std::vector<int64_t> saved_steps(const fs::path& folder) {
   return steps;
 }
 
+/// Names and sizes of the files in a folder.
+Json file_sizes(const fs::path& folder) {
+  Json sizes = Json::object();
+  for (const std::string& name : names_in(folder)) {
+    if (!is_partial_name(name)) sizes[name] = fs::file_size(folder / name);
+  }
+  return sizes;
+}
+
+/// Every file is there as it was written. Checkpoints of older versions do not say what they hold.
+void check_sizes(const fs::path& checkpoint) {
+  const Json state = read_json(checkpoint / "trainer_state.json"), found = file_sizes(checkpoint);
+  if (!state.contains("files")) return;
+  for (const auto& [name, size] : state["files"].items()) {
+    if (found.contains(name) && found[name] == size) continue;
+    data_error((checkpoint / name).string(),
+               found.contains(name) ? ": has another size than it was written with" : ": is missing");
+  }
+}
+
 /// Why the checkpoint cannot be gone on from; nothing when it can.
 std::optional<std::string> damage(const fs::path& checkpoint) {
   try {
@@ -75,7 +95,7 @@ std::optional<std::string> damage(const fs::path& checkpoint) {
     read_trainer_tensors(checkpoint);
     read_weights(checkpoint);
     read_model_config(checkpoint);
-    load_tokenizer(checkpoint);
+    check_sizes(checkpoint);
     return std::nullopt;
   } catch (const Error& problem) {
     return problem.what();
@@ -141,7 +161,9 @@ void Checkpoints::save(const TrainerState& state, const NamedTensors& tensors, c
   AtomicDirectory folder(target, true);  // what is left of one that was not whole
   save_model(folder.path(), masters, tokenizer);
   write_safetensors(folder.path() / "trainer_state.safetensors", tensors);
-  write_json(folder.path() / "trainer_state.json", to_json(state));
+  Json json = to_json(state);
+  json["files"] = file_sizes(folder.path());
+  write_json(folder.path() / "trainer_state.json", json);
   folder.commit();
   link(latest, state.step);
   if (state.best_step == state.step) link(best, state.step);

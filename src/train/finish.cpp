@@ -83,8 +83,7 @@ void Trainer::save_packed(const Transformer& model, TrainingOutcome& outcome) co
   save_final(model, job_.run.float_model());
   quantize_model(
       job_.run.float_model(), job_.run.model(),
-      {ScaleRule::mse, wanted.group_size, wanted.quantize_attention ? DenseForm::attention : DenseForm::stored,
-       true},
+      {ScaleRule::mse, wanted.group_size, wanted.quantize_attention ? DenseForm::attention : DenseForm::stored, true},
       [](const QuantizedTensorReport&, double) { return true; });
 }
 

@@ -26,7 +26,8 @@ fs::path weights_folder(const TrainRequest& request) {
   if (!request.resume) return request.init;
   Checkpoints(request.run.checkpoints(), 0).repair();
   const auto checkpoint = request.run.latest_checkpoint();
-  if (!checkpoint) data_error(request.run.root.string(), ": has no whole checkpoint to resume from; start over with --force");
+  if (!checkpoint)
+    data_error(request.run.root.string(), ": has no whole checkpoint to resume from; start over with --force");
   return *checkpoint;
 }
 
@@ -103,7 +104,7 @@ TrainingOutcome train(const TrainRequest& request) {
   Trainer trainer(std::move(job));
   if (request.resume) {
     trainer.resume(source);
-    if (trainer.done() && request.run.finished()) {
+    if (trainer.done() && request.run.finished() && path_exists(request.run.report())) {
       usage_error(request.run.root.string(), ": this run is finished after ", trainer.state().step,
                   " steps; to train longer give a larger training.max_steps, training.num_train_epochs or ",
                   "training.max_minutes with --set, or start another run with --init ", request.run.model().string());

@@ -188,11 +188,11 @@ void Trainer::skip(const StepResult& result) {
   // The weights that began the first of these steps gave the first loss that is not finite; those before were sound.
   checkpoints_.set_aside_after(state_.step - state_.bad_in_a_row, state_.best_step);
   const auto good = job_.run.latest_checkpoint();
-  runtime_failure("training stopped: ", state_.bad_in_a_row,
-                  " steps in a row were not finite (training.max_bad_steps). ",
-                  good ? cat("The last good checkpoint is ", good->string(), "; go on from it with --resume ",
-                             job_.run.root.string(), " and a lower training.learning_rate")
-                       : std::string("No checkpoint was saved before; start again with a lower training.learning_rate"));
+  runtime_failure(
+      "training stopped: ", state_.bad_in_a_row, " steps in a row were not finite (training.max_bad_steps). ",
+      good ? cat("The last good checkpoint is ", good->string(), "; go on from it with --resume ",
+                 job_.run.root.string(), " and a lower training.learning_rate")
+           : std::string("No checkpoint was saved before; start again with a lower training.learning_rate"));
 }
 
 void Trainer::log_if_due() {

@@ -27,7 +27,8 @@ struct RunFolder {
 };
 
 /// First line of run.yaml, by which it is known.
-inline constexpr const char* settings_title = "# Settings of this run as they were resolved, written by xinslm train.\n";
+inline constexpr const char* settings_title =
+    "# Settings of this run as they were resolved, written by xinslm train.\n";
 
 /// What a run in the folder would replace and no run of this program has written.
 std::vector<std::filesystem::path> foreign_parts(const RunFolder& run);

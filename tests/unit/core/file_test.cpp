@@ -180,7 +180,7 @@ TEST_F(FileTest, LinksInACircleAreAnError) {
 
 TEST_F(FileTest, AFullDiskIsToldAtOnceAndTheOldFileStays) {
   write_file(folder_ / "a", "old");
-  rlimit before {};
+  rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   const rlimit small{1 << 20, before.rlim_max};
   std::signal(SIGXFSZ, SIG_IGN);
