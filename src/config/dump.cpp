@@ -27,6 +27,7 @@ std::string dump_settings(const Settings& settings, bool comments) {
   Settings copy = settings;
   const FieldCollector known = collect_fields(copy);
   std::ostringstream out;
+  out.exceptions(std::ios::badbit);  // else memory that runs out leaves a part of the settings
   std::string current;
   for (const Field& field : known.fields) {
     const std::string section_key = section_of(field.key);

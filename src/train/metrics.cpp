@@ -113,12 +113,13 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 }
 
 /// The lines of the file that belong to steps up to `last`. A line cut off by a crash can only be the last one.
-std::string lines_up_to(const std::filesystem::path& path, int64_t last) {
+std::string lines_up_to(const std::filesystem::path& path, int64_t last, bool finishing) {
   const std::string text = read_file(path);
   std::string kept;
   for (const std::string_view line : lines_of(text)) {
     const Json json = Json::parse(line, nullptr, false);
     if (json.is_discarded() || !json.is_object() || json.value("step", last + 1) > last) break;
+    if (finishing && json["step"] == last && json.value("kind", "") == "validation") continue;
     kept.append(line) += "\n";
   }
   return kept;
@@ -126,9 +127,9 @@ std::string lines_up_to(const std::filesystem::path& path, int64_t last) {
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t resumed_step) {
+MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t resumed_step, bool finishing) {
   const bool resumed = resumed_step > 0 && path_exists(path);
-  write_file(path, resumed ? lines_up_to(path, resumed_step) : "");
+  write_file(path, resumed ? lines_up_to(path, resumed_step, finishing) : "");
   file_.emplace(path);
 }
 

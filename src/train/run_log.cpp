@@ -37,8 +37,8 @@ std::string print(const char* format, Values... values) {
 
 }  // namespace
 
-void RunLog::open(const std::filesystem::path& metrics, int64_t resumed_step) {
-  metrics_ = std::make_unique<MetricsFile>(metrics, resumed_step);
+void RunLog::open(const std::filesystem::path& metrics, int64_t resumed_step, bool finishing) {
+  metrics_ = std::make_unique<MetricsFile>(metrics, resumed_step, finishing);
 }
 
 void RunLog::add(const StepResult& result, double seconds, double flops) {

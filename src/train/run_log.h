@@ -18,8 +18,8 @@ class RunLog {
   /// @param peak_flops  what share-of-peak figures refer to; 0 = unknown
   RunLog(at::Device device, double peak_flops) : device_(device), peak_flops_(peak_flops) {}
 
-  /// Starts metrics.jsonl, or goes on with it after `resumed_step`.
-  void open(const std::filesystem::path& metrics, int64_t resumed_step);
+  /// Starts metrics.jsonl, or goes on with it after `resumed_step`, or with the last validation when `finishing`.
+  void open(const std::filesystem::path& metrics, int64_t resumed_step, bool finishing);
 
   /// @param seconds  the step took
   /// @param flops    a token of it took

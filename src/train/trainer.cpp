@@ -101,7 +101,7 @@ bool Trainer::rounds_experts() const {
 TrainingOutcome Trainer::run() {
   const InterruptGuard guard;
   session_start_ = last_save_ = Clock::now();
-  log_->open(job_.run.metrics(), state_.step);
+  log_->open(job_.run.metrics(), state_.step, done_);
   while (!done_) {
     step();
     log_if_due();

@@ -51,8 +51,9 @@ struct MetricsHistory {
 class MetricsFile {
  public:
   /// @param resumed_step  lines of later steps are dropped, they will be made again; 0 = a new file
+  /// @param finishing     nothing but the last validation is left to do, so lines of it are dropped, too
   /// @throws Error(data) when the file cannot be read or written
-  MetricsFile(const std::filesystem::path& path, int64_t resumed_step);
+  MetricsFile(const std::filesystem::path& path, int64_t resumed_step, bool finishing = false);
 
   void write(const TrainRecord& record);
   void write(const ValidationRecord& record);

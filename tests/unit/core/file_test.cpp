@@ -199,14 +199,22 @@ TEST_F(FileTest, AFullDiskIsToldAtOnceAndTheOldFileStays) {
 }
 
 TEST_F(FileTest, AFileThatMemoryDoesNotHoldIsAnErrorAndNotItsBeginning) {
+#if defined(__APPLE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "memory cannot be limited here";
+#endif
   std::ofstream(folder_ / "large") << "text";
   fs::resize_file(folder_ / "large", uintmax_t{1} << 40);  // takes no room: nothing is written
+  rlimit before{};
+  ::getrlimit(RLIMIT_AS, &before);
+  const rlimit small{rlim_t{1} << 38, before.rlim_max};
+  ::setrlimit(RLIMIT_AS, &small);
   try {
     read_file(folder_ / "large");
     FAIL() << "expected an error";
   } catch (const Error& error) {
     EXPECT_TRUE(contains(error.what(), "out of memory")) << error.what();
   }
+  ::setrlimit(RLIMIT_AS, &before);
 }
 
 TEST_F(FileTest, AMissingFolderForTemporaryFilesIsNamed) {

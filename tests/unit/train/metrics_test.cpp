@@ -73,6 +73,19 @@ TEST_F(Metrics, AResumedRunDropsLinesOfStepsItMakesAgain) {
   EXPECT_EQ(history.train.back().step, 4);
 }
 
+TEST_F(Metrics, TheLastValidationIsNotToldTwice) {
+  const auto path = folder_ / "metrics.jsonl";
+  {
+    MetricsFile file(path, 0);
+    file.write(ValidationRecord{.step = 2});
+    file.write(record_at(4));
+    file.write(ValidationRecord{.step = 4});
+  }
+  { MetricsFile file(path, 4, true); }
+  EXPECT_EQ(read_metrics(path).train.size(), 1u);
+  EXPECT_EQ(read_metrics(path).validation.size(), 1u);
+}
+
 TEST_F(Metrics, ALineCutOffByACrashIsDropped) {
   const auto path = folder_ / "metrics.jsonl";
   {
