@@ -195,8 +195,8 @@ fs::path temporary_folder() {
   const fs::path folder = fs::temp_directory_path(failure);
   if (!failure) return folder;
   const char* named = std::getenv("TMPDIR");
-  data_error("the folder for temporary files", named ? cat(" (TMPDIR=", named, ")") : "", ": ",
-             system_reason(failure.value()), "; set TMPDIR to a folder that is there");
+  data_error(named != nullptr ? named : "/tmp", ": cannot hold temporary files: ", system_reason(failure.value()),
+             "; set TMPDIR to a folder that exists");
 }
 
 }  // namespace xinslm

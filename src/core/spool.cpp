@@ -5,43 +5,22 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "core/descriptor.h"
+#include "core/partial.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/file.h"
 #include "xinslm/core/log.h"
 
 namespace fs = std::filesystem;
 
 namespace xinslm {
 namespace {
-
-fs::path temporary_folder() {
-  std::error_code problem;
-  const fs::path folder = fs::temp_directory_path(problem);
-  if (!problem) return folder;
-  const char* named = std::getenv("TMPDIR");
-  data_error(named != nullptr ? named : "/tmp", ": cannot hold temporary files: ", problem.message(),
-             "; set TMPDIR to a folder that exists");
-}
-
-/// The descriptor of an open file, closed at the end.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number_ > STDERR_FILENO) ::close(number_);
-  }
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// Reads up to the buffer's size; 0 = the end.
 size_t read_some(int descriptor, std::vector<char>& buffer, const std::string& name) {
@@ -70,39 +49,26 @@ class TemporaryCopy {
   explicit TemporaryCopy(const std::string& source) {
     const bool standard_input = source == "-";
     const std::string name = standard_input ? "standard input" : source;
-    // The place for it first: what cannot be kept must not be read.
-    std::string path = (temporary_folder() / "xinslm-input-XXXXXX").string();
-    const Descriptor to(::mkstemp(path.data()));
-    if (to.number() < 0) {
-      data_error(path, ": cannot create a temporary file: ", std::strerror(errno),
-                 "; set TMPDIR to a folder that can be written");
-    }
-    path_ = path;
-    try {
-      const Descriptor from(standard_input ? STDIN_FILENO : ::open(source.c_str(), O_RDONLY | O_CLOEXEC));
-      if (from.number() < 0) data_error(name, ": cannot open: ", std::strerror(errno));
-      copy(from.number(), to.number(), name);
-    } catch (...) {
-      remove();
-      throw;
-    }
+    // The place for it first, above: what cannot be kept must not be read.
+    ::fchmod(file_.descriptor(), 0600);
+    const Descriptor opened(standard_input ? -1 : ::open(source.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!standard_input && !opened.open()) data_error(name, ": cannot open: ", std::strerror(errno));
+    copy(standard_input ? STDIN_FILENO : opened.get(), name);
   }
   TemporaryCopy(const TemporaryCopy&) = delete;
-  ~TemporaryCopy() { remove(); }
 
-  const fs::path& path() const { return path_; }
+  const fs::path& path() const { return file_.path(); }
 
  private:
-  void copy(int from, int to, const std::string& name) const {
+  void copy(int from, const std::string& name) const {
     std::vector<char> buffer(1 << 18);
-    while (const size_t count = read_some(from, buffer, name)) write_all(to, buffer.data(), count, path_);
-  }
-  void remove() const {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
+    while (const size_t count = read_some(from, buffer, name)) {
+      write_all(file_.descriptor(), buffer.data(), count, path());
+    }
   }
 
-  fs::path path_;
+  /// Never whole, so it goes with the program, or is removed by the next one that makes a copy.
+  Partial file_{temporary_folder() / "xinslm-input", Partial::Kind::file};
 };
 
 }  // namespace
@@ -112,7 +78,7 @@ bool reads_once(const fs::path& path) {
   if (::stat(path.c_str(), &info) != 0) return false;
   if (!S_ISCHR(info.st_mode)) return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode);
   const Descriptor device(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  return device.number() >= 0 && ::isatty(device.number()) != 0;
+  return device.open() && ::isatty(device.get()) != 0;
 }
 
 fs::path spooled(const std::string& source) {
