@@ -10,6 +10,7 @@
 #include "config/nearest.h"
 #include "xinslm/cli/bench_json.h"
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/core/device.h"
 #include "xinslm/core/error.h"
@@ -300,18 +301,11 @@ void add_text_options(CLI::App& command, BenchOptions& options) {
                   "file to measure on; default: where scripts/get_data.sh puts it; of "
                   "perplexity: the text that the model's run held out")
       ->type_name("FILE");
-  command.add_option("--limit", options.limit, "first items (of wikitext: pages); 0 = all")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--context", options.context, "tokens the model sees at once; 0 = as many as it can")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--stride", options.stride, "perplexity: new tokens of each window; 0 = the context")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_number(command, "--limit", options.limit, between(0, largest_count), "first items (of wikitext: pages); 0 = all");
+  add_number(command, "--context", options.context, between(0, 1 << 24),
+             "tokens the model sees at once; 0 = as many as it can");
+  add_number(command, "--stride", options.stride, between(0, 1 << 24),
+             "perplexity: new tokens of each window; 0 = the context");
   command
       .add_option("--line-end", options.line_end,
                   "perplexity: replaces every end of line, for example \" <eos> \"; "
@@ -320,10 +314,7 @@ void add_text_options(CLI::App& command, BenchOptions& options) {
   command.add_option("--separator", options.separator, "perplexity: line between documents")
       ->type_name("TEXT")
       ->capture_default_str();
-  command.add_option("--batch-tokens", options.batch_tokens, "tokens computed at a time")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  add_number(command, "--batch-tokens", options.batch_tokens, between(1, 1 << 30), "tokens computed at a time");
 }
 
 }  // namespace
@@ -340,26 +331,13 @@ void add_bench(CLI::App& program) {
   add_model_options(*command, options->model);
   add_kv_option(*command, options->model);
   add_text_options(*command, *options);
-  command->add_option("-p,--prompt-tokens", options->prompt, "speed: length of the prompt; 0 = leave out")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("-n,--generate-tokens", options->generate, "speed: tokens generated; 0 = leave out")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      ->add_option("-d,--depth", options->depths,
-                   "speed: tokens in the KV cache before the timing starts; several, 0,4000 say, take turns")
-      ->type_name("N,...")
-      ->delimiter(',')
-      ->allow_extra_args(false)  // the task may come next
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("-r,--repetitions", options->repetitions, "speed: repetitions")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  add_number(*command, "-p,--prompt-tokens", options->prompt, between(0, 1 << 24),
+             "speed: length of the prompt; 0 = leave out");
+  add_number(*command, "-n,--generate-tokens", options->generate, between(0, 1 << 24),
+             "speed: tokens generated; 0 = leave out");
+  add_numbers(*command, "-d,--depth", options->depths, between(0, 1 << 24),
+              "speed: tokens in the KV cache before the timing starts; several, 0,4000 say, take turns");
+  add_number(*command, "-r,--repetitions", options->repetitions, between(1, 1000000), "speed: repetitions");
   command->add_option("--json", options->json, "write the results as JSON; - = standard output, in place of the table")
       ->type_name("FILE");
   command->footer(examples);

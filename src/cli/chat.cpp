@@ -19,28 +19,19 @@ constexpr const char* examples =
     "  xinslm chat\n"
     "  xinslm chat --model runs/chat/model --system \"Answer briefly.\" --temperature 0.7\n"
     "  printf 'Hello!\\nHow are you?\\n' | xinslm chat --model runs/chat/model --seed 1\n"
-    "/help inside the chat lists its commands.";
+    "Each line is a message, without its end. /help inside the chat lists its commands; a message that begins with a\n"
+    "slash is written with two.";
 
 struct ChatOptions {
   ModelOptions model;
   SamplingFlags sampling;
   std::string system, format = "auto";
-  std::vector<std::string> stops;
 };
 
 bool wants_chat_format(const ChatOptions& options, const OpenModel& open) {
   if (options.format == "none") return false;
   if (options.format == "harmony") return true;
   return has_chat_format(open.model.config(), open.tokenizer);
-}
-
-GenerateOptions generate_options(const ChatOptions& options, const OpenModel& open) {
-  GenerateOptions generate;
-  generate.sampling = options.sampling.resolved();
-  generate.max_tokens = options.sampling.max_tokens;
-  generate.num_experts_per_tok = open.num_experts_per_tok;
-  generate.stop_texts = options.stops;
-  return generate;
 }
 
 void greet(const ChatSession& session, const OpenModel& open) {
@@ -55,7 +46,7 @@ void greet(const ChatSession& session, const OpenModel& open) {
 
 void chat(const ChatOptions& options) {
   const OpenModel open = open_model(options.model);
-  const GenerateOptions generate = generate_options(options, open);
+  const GenerateOptions generate = options.sampling.resolved(open, default_chat_tokens);
   ChatSession session(open.model, open.tokenizer, wants_chat_format(options, open), kv_type(options.model));
   if (!options.system.empty() && !session.has_template()) {
     usage_error("--system: ", open.folder.string(), " is a base model, which continues text and has no system message");
@@ -65,7 +56,7 @@ void chat(const ChatOptions& options) {
   greet(session, open);
 
   const InterruptGuard guard(stdin_is_terminal() ? InterruptGuard::Signals::ctrl_c : InterruptGuard::Signals::all);
-  ChatShell shell(session, generate, std::cout, std::cerr);
+  ChatShell shell(session, generate, std::cout, std::cerr, stdin_is_terminal());
   LineReader reader;
   while (const auto line = reader.read("> ")) {
     if (!shell.handle(*line)) return;
@@ -80,15 +71,10 @@ void chat(const ChatOptions& options) {
 void add_chat(CLI::App& program) {
   CLI::App* command = program.add_subcommand("chat", "talks with a model");
   const auto options = std::make_shared<ChatOptions>();
-  options->sampling.max_tokens = 512;
   add_model_options(*command, options->model);
   add_kv_option(*command, options->model);
   add_sampling_options(*command, options->sampling);
   command->add_option("--system", options->system, "system message")->type_name("TEXT");
-  command->add_option("--stop", options->stops, "text that ends an answer; may be given several times")
-      ->type_name("TEXT")
-      ->take_all()
-      ->allow_extra_args(false);
   command->add_option("--format", options->format, "auto (as the model was trained), harmony, or none = continue text")
       ->type_name("NAME")
       ->check(CLI::IsMember({"auto", "harmony", "none"}))

@@ -1,8 +1,8 @@
 #include "xinslm/cli/chat_shell.h"
 
-#include <charconv>
-#include <cmath>
+#include <algorithm>
 
+#include "config/fields.h"
 #include "config/nearest.h"
 #include "xinslm/cli/generation_json.h"
 #include "xinslm/cli/render.h"
@@ -17,30 +17,28 @@ std::string trimmed(const std::string& text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-double number(const char* command, const std::string& text) {
-  size_t used = 0;
-  double value = std::nan("");
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || used != text.size()) usage_error(command, ": \"", text, "\" is not a number");
-  return value;
+[[noreturn]] void reject_unknown(const std::string& name, const std::vector<std::string>& names) {
+  usage_error("no command ", name, suggestion(name, names),
+              "; /help lists them, and a message that begins with a slash ", "is written with two: /", name);
 }
 
 }  // namespace
 
-ChatShell::ChatShell(ChatSession& session, const GenerateOptions& options, std::ostream& out, std::ostream& notes)
-    : session_(session), options_(options), out_(out), notes_(notes) {}
+ChatShell::ChatShell(ChatSession& session, const GenerateOptions& options, std::ostream& out, std::ostream& notes,
+                     bool interactive)
+    : session_(session), options_(options), out_(out), notes_(notes), interactive_(interactive) {}
 
-const ChatShell::Entry* ChatShell::entries(size_t& count) {
+std::span<const ChatShell::Entry> ChatShell::entries() {
   static constexpr Entry all[] = {
       {"/help", "", "this list", &ChatShell::help},
       {"/system", "[TEXT]", "shows or sets the system message", &ChatShell::system},
       {"/effort", "[low|medium|high]", "shows or sets the reasoning effort", &ChatShell::effort},
       {"/temp", "[T]", "shows or sets the temperature; 0 = always the most probable token", &ChatShell::temperature},
+      {"/top_k", "[K]", "shows or sets top-k; 0 = all", &ChatShell::top_k},
       {"/top_p", "[P]", "shows or sets top-p", &ChatShell::top_p},
+      {"/min_p", "[P]", "shows or sets min-p", &ChatShell::min_p},
+      {"/penalty", "[R]", "shows or sets the repetition penalty; 1 = none", &ChatShell::penalty},
+      {"/max_tokens", "[N]", "shows or sets the longest answer in tokens", &ChatShell::max_tokens},
       {"/experts", "[N]", "shows or sets the experts a token may use", &ChatShell::experts},
       {"/retry", "", "another answer to the last question", &ChatShell::retry},
       {"/undo", "", "forgets the last question and its answer", &ChatShell::undo},
@@ -50,39 +48,50 @@ const ChatShell::Entry* ChatShell::entries(size_t& count) {
       {"/stats", "", "tokens, memory and speeds", &ChatShell::stats},
       {"/quit", "", "ends the chat, as Ctrl-D does", &ChatShell::quit},
   };
-  count = std::size(all);
+  return all;
+}
+
+const ChatShell::Entry* ChatShell::find(const std::string& name) {
+  for (const Entry& entry : entries()) {
+    if (name == entry.name) return &entry;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> ChatShell::names() {
+  std::vector<std::string> all;
+  for (const Entry& entry : entries()) all.emplace_back(entry.name);
   return all;
 }
 
 bool ChatShell::handle(const std::string& line) {
   const std::string text = trimmed(line);
   if (text.empty()) return true;
+  const size_t end = std::min(text.find_first_of(" \t"), text.size());
+  const bool is_command = text.front() == '/' && !text.starts_with("//");
+  const Entry* entry = is_command ? find(text.substr(0, end)) : nullptr;
   try {
-    if (text.front() == '/') {
-      command(text);
+    if (is_command && entry == nullptr) reject_unknown(text.substr(0, end), names());
+    if (is_command) {
+      command(*entry, trimmed(text.substr(end)));
     } else {
-      answer([&](const ChatSession::ShowText& show) { return session_.ask(line, options_, show); });
+      send(text.front() == '/' ? text.substr(1) : line);
     }
-  } catch (const Error& problem) {
-    notes_ << problem.what() << std::endl;
+  } catch (const std::exception& problem) {
+    if (is_command && entry == nullptr && !interactive_) throw;
+    const std::string message = problem.what();
+    notes_ << message.substr(0, message.find('\n')) << std::endl;
   }
   return !ended_;
 }
 
-void ChatShell::command(const std::string& line) {
-  const size_t end = std::min(line.find_first_of(" \t"), line.size());
-  const std::string name = line.substr(0, end), argument = trimmed(line.substr(end));
-  std::vector<std::string> names;
-  size_t count = 0;
-  for (const Entry* entry = entries(count); count > 0; ++entry, --count) {
-    if (name != entry->name) {
-      names.emplace_back(entry->name);
-      continue;
-    }
-    if (*entry->argument == '\0' && !argument.empty()) usage_error(name, " takes nothing after it");
-    return (this->*entry->run)(argument);
-  }
-  usage_error("no command ", name, suggestion(name, names), "; /help lists them");
+void ChatShell::command(const Entry& entry, const std::string& argument) {
+  if (*entry.argument == '\0' && !argument.empty()) usage_error(entry.name, " takes nothing after it");
+  (this->*entry.run)(argument);
+}
+
+void ChatShell::send(const std::string& message) {
+  answer([&](const ChatSession::ShowText& show) { return session_.ask(message, options_, show); });
 }
 
 void ChatShell::answer(const std::function<GenerateResult(const ChatSession::ShowText&)>& generate) {
@@ -105,13 +114,12 @@ void ChatShell::answer(const std::function<GenerateResult(const ChatSession::Sho
 }
 
 void ChatShell::help(const std::string&) {
-  size_t count = 0;
-  for (const Entry* entry = entries(count); count > 0; ++entry, --count) {
-    std::string left = cat(entry->name, " ", entry->argument);
+  for (const Entry& entry : entries()) {
+    std::string left = cat(entry.name, " ", entry.argument);
     left.resize(std::max<size_t>(left.size() + 2, 28), ' ');
-    notes_ << left << entry->help << "\n";
+    notes_ << left << entry.help << "\n";
   }
-  notes_ << "Ctrl-C stops an answer.\n";
+  notes_ << "A message that begins with a slash is typed with two: //. Ctrl-C stops an answer.\n";
 }
 
 void ChatShell::system(const std::string& argument) {
@@ -132,34 +140,45 @@ void ChatShell::effort(const std::string& argument) {
   session_.set_effort(argument);
 }
 
-void ChatShell::temperature(const std::string& argument) {
-  if (!argument.empty()) {
-    SamplingOptions changed = options_.sampling;
-    changed.temperature = number("/temp", argument);
-    validate(changed);
-    options_.sampling = changed;
-  }
-  notes_ << "temperature: " << options_.sampling.temperature << "\n";
+/// Shows or sets one of the numbers that a configuration has too, within the same bounds.
+void ChatShell::setting(const char* command, const char* key, const std::string& argument) {
+  GenerationSettings settings = options_.sampling.settings();
+  settings.max_tokens = options_.max_tokens;
+  std::string name = key;
+  std::ranges::replace(name, '_', '-');
+  if (!argument.empty()) set_generation(settings, key, argument, cat(command, ": ", name));
+  options_.sampling.take(settings);
+  options_.max_tokens = settings.max_tokens > 0 ? settings.max_tokens : default_chat_tokens;
+  settings.max_tokens = options_.max_tokens;
+  notes_ << name << ": " << generation_text(settings, key) << "\n";
 }
 
+void ChatShell::temperature(const std::string& argument) {
+  setting("/temp", "temperature", argument);
+}
+void ChatShell::top_k(const std::string& argument) {
+  setting("/top_k", "top_k", argument);
+}
 void ChatShell::top_p(const std::string& argument) {
-  if (!argument.empty()) {
-    SamplingOptions changed = options_.sampling;
-    changed.top_p = number("/top_p", argument);
-    validate(changed);
-    options_.sampling = changed;
-  }
-  notes_ << "top-p: " << options_.sampling.top_p << "\n";
+  setting("/top_p", "top_p", argument);
+}
+void ChatShell::min_p(const std::string& argument) {
+  setting("/min_p", "min_p", argument);
+}
+void ChatShell::penalty(const std::string& argument) {
+  setting("/penalty", "repetition_penalty", argument);
+}
+void ChatShell::max_tokens(const std::string& argument) {
+  setting("/max_tokens", "max_tokens", argument);
 }
 
 void ChatShell::experts(const std::string& argument) {
   const ModelConfig& config = session_.generator().model().config();
   if (!argument.empty()) {
-    const double wanted = number("/experts", argument);
-    if (wanted < 1 || wanted > static_cast<double>(config.num_experts) || wanted != std::floor(wanted)) {
-      usage_error("/experts: ", argument, " is not a whole number from 1 to ", config.num_experts);
-    }
-    options_.num_experts_per_tok = static_cast<int64_t>(wanted);
+    int64_t wanted = 0;
+    const Rule rule = between(1, static_cast<double>(config.num_experts));
+    set_value({"/experts", "", "", rule, &wanted}, YAML::Node(argument), "");
+    options_.num_experts_per_tok = wanted;
   }
   const int64_t used = options_.num_experts_per_tok > 0 ? options_.num_experts_per_tok : config.num_experts_per_tok;
   notes_ << "experts per token: " << used << " of " << config.num_experts << "\n";
@@ -189,6 +208,8 @@ void ChatShell::load(const std::string& argument) {
   if (argument.empty()) usage_error("/load needs the name of a file");
   session_.load(argument);
   left_out_ = 0;
+  const ModelConfig& config = session_.generator().model().config();
+  options_.num_experts_per_tok = session_.effort().empty() ? 0 : config.experts_at(session_.effort());
   notes_ << session_.messages().size() << " messages from " << argument << "\n";
 }
 

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <random>
 
+#include "xinslm/cli/number_option.h"
 #include "xinslm/core/device.h"
 #include "xinslm/core/device_memory.h"
 #include "xinslm/core/error.h"
@@ -61,10 +62,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                       : "auto (bfloat16 where the weights are, else the faster one here), float32 or bfloat16")
       ->type_name("NAME")
       ->capture_default_str();
-  command.add_option("--threads", options.threads, "processor threads; 0 = one per core")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_number(command, "--threads", options.threads, between(0, 1024), "processor threads; 0 = one per core");
 }
 
 void add_kv_option(CLI::App& command, ModelOptions& options) {
@@ -85,36 +83,62 @@ std::optional<at::ScalarType> kv_type(const ModelOptions& options) {
   return {};
 }
 
-void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
-  SamplingOptions& sampling = flags.sampling;
-  command.add_option("--max-tokens", flags.max_tokens, "longest answer in tokens")
-      ->type_name("N")
-      ->capture_default_str();
-  command.add_option("--temperature", sampling.temperature, "0 = always the most probable token")
-      ->type_name("T")
-      ->capture_default_str();
-  command.add_option("--top-k", sampling.top_k, "choose among the k most probable; 0 = all")
-      ->type_name("K")
-      ->capture_default_str();
-  command.add_option("--top-p", sampling.top_p, "choose among the most probable that add up to p; 1 = all")
-      ->type_name("P")
-      ->capture_default_str();
-  command.add_option("--min-p", sampling.min_p, "drop tokens less probable than this share of the best")
-      ->type_name("P")
-      ->capture_default_str();
-  command.add_option("--repetition-penalty", sampling.repetition_penalty, "above 1: tokens already seen become rarer")
-      ->type_name("R")
-      ->capture_default_str();
-  flags.seed_option =
-      command.add_option("--seed", flags.seed, "the same seed gives the same text; default: another one each time")
-          ->type_name("N");
+namespace {
+
+/// Adds an option for each setting it is shown. Texts are checked as they are read and kept: what they replace is known
+/// only when the model is open.
+struct SamplingOptionAdder {
+  CLI::App& command;
+  std::map<std::string, std::string>& given;
+
+  template <class T>
+  void operator()(const char* key, const T& value, const Rule&, const std::string& help, const char* = "") {
+    std::string name = cat("--", key);
+    std::ranges::replace(name, '_', '-');
+    const auto read = [key = std::string(key), name, &given = given](const std::string& text) {
+      GenerationSettings checked;
+      set_generation(checked, key, text, name);
+      given[key] = text;
+    };
+    command.add_option_function<std::string>(name, read, help)
+        ->type_name(std::is_integral_v<T> ? "N" : "X")
+        ->default_str(cat("the model's, else ", value));
+  }
+};
+
+void check_stop(const std::string& text) {
+  if (text.empty()) usage_error("--stop is empty, expected at least one character");
 }
 
-SamplingOptions SamplingFlags::resolved() const {
-  SamplingOptions result = sampling;
-  result.seed = seed_option->count() > 0 ? seed : std::random_device{}();
-  validate(result);
-  return result;
+}  // namespace
+
+void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
+  SamplingOptionAdder add{command, flags.given};
+  GenerationSettings defaults;
+  defaults.describe(add);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--stop",
+          [&flags](const std::vector<std::string>& texts) {
+            std::ranges::for_each(texts, check_stop);
+            flags.stops = texts;
+          },
+          "text that ends an answer; may be given several times")
+      ->type_name("TEXT")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+GenerateOptions SamplingFlags::resolved(const OpenModel& open, int64_t max_tokens) const {
+  GenerationSettings settings = open.generation;
+  for (const auto& [key, text] : given) set_generation(settings, key, text, key);
+  GenerateOptions generate;
+  generate.sampling.take(settings);
+  generate.sampling.seed = settings.seed >= 0 ? static_cast<uint64_t>(settings.seed) : std::random_device{}();
+  generate.max_tokens = settings.max_tokens > 0 ? settings.max_tokens : max_tokens;
+  generate.num_experts_per_tok = open.num_experts_per_tok;
+  generate.stop_texts = stops;
+  return generate;
 }
 
 fs::path find_model(const std::string& folder) {
@@ -167,7 +191,7 @@ at::ScalarType compute_type(const ModelOptions& options, const fs::path& folder,
 
 OpenModel open_model(const ModelOptions& options) {
   const fs::path folder = find_model(options.folder);
-  configure_threads(options.threads);
+  configure_threads(static_cast<int>(options.threads));
   const at::Device device = choose_device(options.device);
   const ModelConfig config = read_model_config(folder);
   const int64_t experts = options.effort.empty() ? 0 : config.experts_at(options.effort);
@@ -178,11 +202,19 @@ OpenModel open_model(const ModelOptions& options) {
   }
   limit_memory(device, recommended_memory(device));
   forget_start_up_code();
-  return {folder, load_model(folder, device, compute_type(options, folder, device)), std::move(tokenizer), experts};
+  GenerationSettings generation = read_generation_config(folder, config.vocab_size).settings;
+  return {folder, load_model(folder, device, compute_type(options, folder, device)), std::move(tokenizer), experts,
+          generation};
 }
 
 std::string read_text_argument(const std::string& file_or_dash) {
-  return file_or_dash == "-" ? read_standard_input() : read_file(file_or_dash);
+  std::string text = file_or_dash == "-" ? read_standard_input() : read_file(file_or_dash);
+  if (text.ends_with("\r\n")) {
+    text.resize(text.size() - 2);
+  } else if (text.ends_with('\n')) {
+    text.pop_back();
+  }
+  return text;
 }
 
 void write_json_output(const std::string& file_or_dash, const std::string& json) {

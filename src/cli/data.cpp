@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
@@ -23,7 +24,7 @@ constexpr const char* kExamples =
 
 struct BuiltinFlags {
   int64_t documents = 10;
-  uint64_t seed = 42;
+  int64_t seed = 42;
   bool json = false;
 };
 
@@ -36,7 +37,7 @@ struct ConfigFlags {
 
 void print_builtin(const BuiltinFlags& flags) {
   for (int64_t i = 0; i < flags.documents; ++i) {
-    const Story story = builtin_story(flags.seed, i);
+    const Story story = builtin_story(static_cast<uint64_t>(flags.seed), i);
     if (flags.json) {
       std::cout << dump_json({{"text", story.text}, {"nats", story.nats}}) << "\n";
     } else {
@@ -153,11 +154,8 @@ void add_data(CLI::App& program) {
 
   const auto builtin = std::make_shared<BuiltinFlags>();
   CLI::App* stories = data->add_subcommand("builtin", "Print stories of the built-in corpus");
-  stories->add_option("--documents", builtin->documents, "how many")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  stories->add_option("--seed", builtin->seed, "training.seed of the corpus")->type_name("S")->capture_default_str();
+  add_number(*stories, "--documents", builtin->documents, between(0, largest_count), "how many");
+  add_number(*stories, "--seed", builtin->seed, at_least(0), "training.seed of the corpus");
   stories->add_flag("--json", builtin->json, "a JSON line a story, with -ln p(text) under the grammar");
   stories->callback([builtin] { print_builtin(*builtin); });
 
@@ -166,10 +164,7 @@ void add_data(CLI::App& program) {
 
   CLI::App* pack = data->add_subcommand("pack", "Tokenise, pack, and print a batch as the model will see it");
   const auto flags = add_config_flags(*pack);
-  pack->add_option("--batch", flags->batch, "position in the run, from 0")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_number(*pack, "--batch", flags->batch, between(0, largest_count), "position in the run, from 0");
   pack->callback([flags] { print_batch(*flags); });
 }
 

@@ -7,6 +7,7 @@
 
 #include "cli/doctor_report.h"
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/core/device.h"
 #include "xinslm/core/machine.h"
@@ -25,7 +26,7 @@ constexpr const char* examples =
 
 struct Flags {
   std::string device = "auto";
-  int threads = 0;
+  int64_t threads = 0;
   bool json = false;
 };
 
@@ -53,7 +54,7 @@ DeviceReport examine(at::Device device) {
 }
 
 void doctor(const Flags& flags) {
-  configure_threads(flags.threads);
+  configure_threads(static_cast<int>(flags.threads));
   const std::vector<at::Device> devices = devices_of(flags.device);
   Json json = machine_json();
   if (!flags.json) std::cout << machine_table(json) << std::endl;
@@ -85,10 +86,7 @@ void add_doctor(CLI::App& program) {
   command->add_option("--device", flags->device, "cpu, mps, or auto: the processor and the GPU where there is one")
       ->type_name("NAME")
       ->capture_default_str();
-  command->add_option("--threads", flags->threads, "processor threads; 0 = one per core")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_number(*command, "--threads", flags->threads, between(0, 1024), "processor threads; 0 = one per core");
   command->add_flag("--json", flags->json, "print JSON");
   command->footer(examples);
   command->callback([flags] { doctor(*flags); });

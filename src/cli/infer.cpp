@@ -4,6 +4,7 @@
 #include "xinslm/cli/command.h"
 #include "xinslm/cli/common.h"
 #include "xinslm/cli/generation_json.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
@@ -25,7 +26,6 @@ struct InferOptions {
   ModelOptions model;
   SamplingFlags sampling;
   std::string prompt, prompt_file;
-  std::vector<std::string> stops;
   int64_t logprobs = 0, samples = 1;
   bool json = false, truncate = false;
   CLI::Option* prompt_option = nullptr;
@@ -39,7 +39,7 @@ std::string prompt_text(const InferOptions& options) {
 }
 
 /// The prompt as the beginning of a document, as in training; special tokens may be written out.
-std::vector<TokenId> prompt_ids(const OpenModel& open, const InferOptions& options) {
+std::vector<TokenId> prompt_ids(const OpenModel& open, const InferOptions& options, int64_t max_tokens) {
   std::vector<TokenId> ids = open.tokenizer->encode(prompt_text(options), true);
   const bool begins = !ids.empty() && open.tokenizer->is_special(ids.front());
   if (!begins) ids.insert(ids.begin(), open.tokenizer->end_of_text());
@@ -51,19 +51,16 @@ std::vector<TokenId> prompt_ids(const OpenModel& open, const InferOptions& optio
                 "; shorten it, or give --truncate to use its end");
   }
   // Room for the answer, but never less than half of the model for the prompt.
-  const int64_t kept = std::max(context / 2, context - options.sampling.max_tokens);
+  const int64_t kept = std::max(context / 2, context - max_tokens);
   log::warning(cat("the prompt is ", length, " tokens long; its last ", kept, " are used"));
   ids.erase(ids.begin(), ids.end() - kept);
   return ids;
 }
 
 GenerateOptions generate_options(const OpenModel& open, const InferOptions& options) {
-  GenerateOptions generate;
-  generate.sampling = options.sampling.resolved();
-  generate.max_tokens = options.sampling.max_tokens;
-  generate.num_experts_per_tok = open.num_experts_per_tok;
+  constexpr int64_t default_tokens = 128;
+  GenerateOptions generate = options.sampling.resolved(open, default_tokens);
   generate.logprobs = options.logprobs;
-  generate.stop_texts = options.stops;
   generate.stop_tokens = text_ends(open.model.config(), *open.tokenizer);
   return generate;
 }
@@ -80,7 +77,7 @@ void print_result(const GenerateResult& result, const OpenModel& open) {
 void infer(const InferOptions& options) {
   const OpenModel open = open_model(options.model);
   GenerateOptions generate = generate_options(open, options);
-  const std::vector<TokenId> ids = prompt_ids(open, options);
+  const std::vector<TokenId> ids = prompt_ids(open, options, generate.max_tokens);
   const uint64_t seed = generate.sampling.seed;
   Generator generator(open.model, open.tokenizer, kv_type(options.model));
   Json samples = Json::array();
@@ -111,21 +108,17 @@ void add_infer(CLI::App& program) {
   const auto options = std::make_shared<InferOptions>();
   add_model_options(*command, options->model);
   add_kv_option(*command, options->model);
-  options->prompt_option = command->add_option("--prompt", options->prompt, "text to continue; - = standard input");
+  options->prompt_option = command->add_option("--prompt", options->prompt,
+                                               "text to continue; - = standard input without its last line end");
   options->prompt_option->type_name("TEXT");
-  command->add_option("--prompt-file", options->prompt_file, "file with the text to continue; - = standard input")
+  command
+      ->add_option("--prompt-file", options->prompt_file,
+                   "file with the text to continue, without its last line end; - = standard input")
       ->type_name("FILE")
       ->excludes(options->prompt_option);
   add_sampling_options(*command, options->sampling);
-  command->add_option("--stop", options->stops, "text that ends the answer; may be given several times")
-      ->type_name("TEXT")
-      ->take_all()
-      ->allow_extra_args(false);
-  command->add_option("--samples", options->samples, "texts to generate")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  command->add_option("--logprobs", options->logprobs, "show the n best tokens at every step")->type_name("N");
+  add_number(*command, "--samples", options->samples, between(1, 1000000), "texts to generate");
+  add_number(*command, "--logprobs", options->logprobs, between(0, 1 << 24), "show the n best tokens at every step");
   command->add_flag("--truncate", options->truncate, "use the end of a prompt that is too long");
   command->add_flag("--json", options->json, "text, ids, log-probabilities, counts and speeds as JSON");
   command->footer(examples);

@@ -4,6 +4,7 @@
 
 #include "xinslm/cli/command.h"
 #include "xinslm/cli/common.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/json.h"
@@ -208,10 +209,10 @@ void add_info(CLI::App& program) {
   command->add_option("--set", flags->overrides.assignments, "override one key: section.key=value; may be repeated")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--length", flags->length, "tokens of a sequence, in training and in the KV cache")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--batch", flags->batch, "sequences at a time, in training and in the KV cache")
-      ->check(CLI::PositiveNumber);
+  add_number(*command, "--length", flags->length, between(1, 1 << 24),
+             "tokens of a sequence, in training and in the KV cache");
+  add_number(*command, "--batch", flags->batch, between(1, 1 << 20),
+             "sequences at a time, in training and in the KV cache");
   command->add_flag("--json", flags->json, "print JSON, in bytes");
   command->footer(examples);
   command->callback([flags] { show(*flags); });

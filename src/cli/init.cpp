@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
@@ -27,31 +28,33 @@ struct Flags {
   std::string config, preset, tokenizer, out;
   std::vector<std::string> assignments;
   bool packed = false, force = false;
-  uint64_t seed = 42;
+  int64_t seed = 42;
 };
 
-ModelConfig model_of(const Flags& flags) {
+/// The model and what is written beside it; what a run of the configuration would need besides does not matter.
+Settings settings_of(const Flags& flags) {
   if (flags.config.empty() == flags.preset.empty()) usage_error("give --config FILE or --preset NAME, and not both");
-  if (!flags.preset.empty() && flags.assignments.empty()) return preset_model(flags.preset);
   SettingsOverrides overrides;
   overrides.model_variant = flags.preset;
   overrides.assignments = flags.assignments;
-  return (flags.config.empty() ? parse_settings("", "--preset", overrides) : load_settings(flags.config, overrides))
-      .model;
+  if (flags.config.empty()) return parse_settings("", "preset " + flags.preset, overrides, Purpose::model);
+  return load_settings(flags.config, overrides, Purpose::model);
 }
 
 void init(const Flags& flags) {
   check_model_target(flags.out, flags.force, flags.tokenizer);
   const InterruptGuard interrupts;
   const auto tokenizer = load_tokenizer(flags.tokenizer);
-  ModelConfig model = model_of(flags);
+  const Settings settings = settings_of(flags);
+  ModelConfig model = settings.model;
   if (tokenizer->vocab_size() > model.vocab_size) {
     usage_error("the tokenizer in ", flags.tokenizer, " has ", tokenizer->vocab_size(), " tokens, the model only ",
                 model.vocab_size, "; set model.vocab_size");
   }
   if (model.eos_token_id < 0) model.eos_token_id = tokenizer->end_of_text();
   configure_threads(0);
-  write_random_model(flags.out, model, *tokenizer, flags.packed, flags.seed, flags.force);
+  write_random_model(flags.out, model, *tokenizer, flags.packed, static_cast<uint64_t>(flags.seed), flags.force,
+                     settings.generation);
   std::cout << "written: " << flags.out << "; " << peak_memory_text() << "\n";
 }
 
@@ -71,7 +74,7 @@ void add_init(CLI::App& program) {
       ->required();
   command->add_option("--out", flags->out, "folder for the model")->type_name("DIR")->required();
   command->add_flag("--mxfp4", flags->packed, "experts in MXFP4");
-  command->add_option("--seed", flags->seed, "random numbers follow from it")->type_name("N")->capture_default_str();
+  add_number(*command, "--seed", flags->seed, at_least(0), "random numbers follow from it");
   command->add_flag("--force", flags->force, "replace a model that xinslm wrote at --out");
   command->footer(examples);
   command->callback([flags] { init(*flags); });

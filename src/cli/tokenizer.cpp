@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
+#include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
 #include "xinslm/core/log.h"
@@ -115,10 +117,8 @@ void add_training(CLI::App& tokenizer) {
                    "files, folders or globs of .txt, .jsonl and .gz; - = standard input")
       ->type_name("FILE...")
       ->required();
-  command
-      ->add_option("--vocab-size", flags->training.vocab_size, "tokens in all: special ones, 256 bytes, learned pieces")
-      ->type_name("N")
-      ->capture_default_str();
+  add_number(*command, "--vocab-size", flags->training.vocab_size, between(1, 1 << 24),
+             "tokens in all: special ones, 256 bytes, learned pieces");
   command->add_option("--type", flags->type, "how pieces are found: bpe or unigram")
       ->type_name("TYPE")
       ->capture_default_str();
@@ -130,18 +130,13 @@ void add_training(CLI::App& tokenizer) {
                    "text that is always one token, for example <unk>; repeatable")
       ->type_name("TEXT")
       ->allow_extra_args(false);
-  command
-      ->add_option("--character-coverage", flags->training.character_coverage,
-                   "share of the characters with a token of their own; the rest is spelt in bytes")
-      ->type_name("SHARE")
-      ->capture_default_str();
+  add_number(*command, "--character-coverage", flags->training.character_coverage, between(0.98, 1.0),
+             "share of the characters with a token of their own; the rest is spelt in bytes");
   command->add_option("--separator", flags->corpus.separator, "line between documents; it is not learned from")
       ->type_name("TEXT")
       ->capture_default_str();
-  command->add_option("--max-bytes", flags->corpus.max_bytes, "stop reading after this much text; 0 = read all")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_number(*command, "--max-bytes", flags->corpus.max_bytes, between(0, largest_count),
+             "stop reading after this much text; 0 = read all");
   command->footer(
       "Examples:\n"
       "  xinslm tokenizer train --input stories.txt --vocab-size 4096 --out tokenizer\n"

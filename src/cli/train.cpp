@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "xinslm/cli/command.h"
+#include "xinslm/cli/number_option.h"
 #include "xinslm/cli/render.h"
 #include "xinslm/config/settings.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/progress.h"
+#include "xinslm/core/shell.h"
 #include "xinslm/train/loss_curve.h"
 #include "xinslm/train/resume_settings.h"
 
@@ -111,7 +113,7 @@ void print_result(const RunFolder& run, const TrainingOutcome& outcome) {
 }
 
 void print_next(const RunFolder& run) {
-  const std::string model = run.model().string();
+  const std::string model = shell_quoted(run.model().string());
   std::cout << "\nNext:\n"
             << "  xinslm infer --model " << model << " --prompt \"Once upon a time\"\n"
             << "  xinslm chat --model " << model << "\n"
@@ -123,7 +125,7 @@ void run_training(const Flags& flags) {
   const TrainingOutcome outcome = train(request);
   if (outcome.end == TrainingOutcome::End::interrupted) {
     log::info(cat("stopped and saved at step ", outcome.step, "; go on with: xinslm train --resume ",
-                  request.run.root.string()));
+                  shell_quoted(request.run.root.string())));
     throw Interrupted();
   }
   print_result(request.run, outcome);
@@ -157,7 +159,7 @@ void add_train(CLI::App& program) {
       ->type_name("low|medium|high");
   command->add_option("--device", flags->device, "auto, cpu or mps")->type_name("NAME");
   flags->threads_option =
-      command->add_option("--threads", flags->threads, "processor threads; 0 = one per core")->type_name("N");
+      add_number(*command, "--threads", flags->threads, between(0, 1024), "processor threads; 0 = one per core");
   command->callback([flags, resume] {
     flags->resuming = resume->count() > 0;
     run_training(*flags);

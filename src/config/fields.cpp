@@ -38,6 +38,13 @@ std::optional<int64_t> parse_whole_number(const std::string& text) {
   return static_cast<int64_t>(*number);
 }
 
+/// What to say besides about a text that is a whole number, but no int64_t.
+std::string hint_of_size(const std::string& text) {
+  const std::optional<double> number = parse_number(text);
+  return number && *number == std::floor(*number) ? " and below 2^63" : "";
+}
+
+/// The shortest text that reads back to the same number.
 std::string number_text(double value) {
   std::string text;
   for (int digits = 6; digits <= 17; ++digits) {
@@ -110,18 +117,23 @@ std::vector<std::string> read_list(const Field& field, const YAML::Node& node, c
   return list;
 }
 
-std::string range_text(const Rule& rule, const std::string& noun) {
+std::string range_text(const Rule& rule, bool whole) {
+  const std::string noun = std::string(rule.or_zero ? "0 or " : "") + (whole ? "a whole number" : "a number");
+  const auto text = [whole](double end) {
+    return whole ? std::to_string(static_cast<int64_t>(end)) : number_text(end);
+  };
   const bool low = std::isfinite(rule.low), high = std::isfinite(rule.high);
   if (!low && !high) return noun;
-  if (!high) return noun + (rule.low_open ? " above " : " of at least ") + number_text(rule.low);
-  return noun + " from " + number_text(rule.low) + (rule.high_open ? " to below " : " to ") + number_text(rule.high);
+  if (!high) return noun + (rule.low_open ? " above " : " of at least ") + text(rule.low);
+  if (rule.low_open) return noun + " above " + text(rule.low) + ", at most " + text(rule.high);
+  return noun + " from " + text(rule.low) + (rule.high_open ? " to below " : " to ") + text(rule.high);
 }
 
 void check_number(const Field& field, double value, const std::string& place) {
   const Rule& rule = field.rule;
-  const bool fits = std::isfinite(value) && (rule.low_open ? value > rule.low : value >= rule.low) &&
-                    (rule.high_open ? value < rule.high : value <= rule.high);
-  if (!fits) reject(field, value_text(field), place);
+  const bool inside = std::isfinite(value) && (rule.low_open ? value > rule.low : value >= rule.low) &&
+                      (rule.high_open ? value < rule.high : value <= rule.high);
+  if (!inside && !(rule.or_zero && value == 0)) reject(field, value_text(field), place);
 }
 
 void check_word(const Field& field, const std::string& word, const std::string& place) {
@@ -139,6 +151,12 @@ FieldCollector collect_fields(Settings& settings, ModelChoice* choice) {
   return collector;
 }
 
+FieldCollector collect_fields(GenerationSettings& generation) {
+  FieldCollector collector;
+  collector.inside("generation", generation);
+  return collector;
+}
+
 FieldCollector collect_fields(ModelConfig& model) {
   FieldCollector collector;
   collector.inside("model", model);
@@ -152,7 +170,7 @@ void set_value(const Field& field, const YAML::Node& node, const std::string& pl
                    },
                    [&](int64_t* value) {
                      const auto number = scalar ? parse_whole_number(node.Scalar()) : std::nullopt;
-                     if (!number) reject(field, found_text(node), place);
+                     if (!number) reject(field, found_text(node), place, scalar ? hint_of_size(node.Scalar()) : "");
                      *value = *number;
                    },
                    [&](double* value) {
@@ -191,14 +209,14 @@ std::string value_text(const Field& field) {
 std::string expected_text(const Field& field) {
   std::vector<std::string> choices;
   for (const std::string& word : field.rule.choices) choices.push_back(word.empty() ? "empty" : word);
-  return std::visit(Match{[](bool*) { return std::string("true or false"); },
-                          [&](int64_t*) { return range_text(field.rule, "a whole number"); },
-                          [&](double*) { return range_text(field.rule, "a number"); },
-                          [&](std::string*) { return choices.empty() ? "text" : enumerate(choices); },
-                          [&](std::vector<std::string>*) {
-                            return choices.empty() ? "a list of texts" : "a list of " + enumerate(choices, " and ");
-                          }},
-                    field.value);
+  return std::visit(
+      Match{[](bool*) { return std::string("true or false"); }, [&](int64_t*) { return range_text(field.rule, true); },
+            [&](double*) { return range_text(field.rule, false); },
+            [&](std::string*) { return choices.empty() ? "text" : enumerate(choices); },
+            [&](std::vector<std::string>*) {
+              return choices.empty() ? "a list of texts" : "a list of " + enumerate(choices, " and ");
+            }},
+      field.value);
 }
 
 std::string section_of(const std::string& key) {

@@ -76,6 +76,9 @@ FieldCollector collect_fields(Settings& settings, ModelChoice* choice = nullptr)
 /// The fields of a model alone, under the keys they have in a configuration.
 FieldCollector collect_fields(ModelConfig& model);
 
+/// The fields of a generation section alone, under the keys they have in a configuration.
+FieldCollector collect_fields(GenerationSettings& generation);
+
 /// Reads the value from YAML and checks it. @throws Error(usage) that begins with `place`
 void set_value(const Field& field, const YAML::Node& node, const std::string& place);
 

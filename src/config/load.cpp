@@ -145,18 +145,19 @@ Settings default_settings() {
   return {};
 }
 
-Settings parse_settings(const std::string& yaml, const std::string& source, const SettingsOverrides& overrides) {
+Settings parse_settings(const std::string& yaml, const std::string& source, const SettingsOverrides& overrides,
+                        Purpose purpose) {
   Settings settings = Resolver(source).resolve(yaml, overrides);
-  validate(settings);
+  validate(settings, purpose);
   return settings;
 }
 
-Settings load_settings(const std::filesystem::path& path, const SettingsOverrides& overrides) {
-  return parse_settings(read_file(path), path.string(), overrides);
+Settings load_settings(const std::filesystem::path& path, const SettingsOverrides& overrides, Purpose purpose) {
+  return parse_settings(read_file(path), path.string(), overrides, purpose);
 }
 
 ModelConfig preset_model(const std::string& name) {
-  return parse_settings("", "preset " + name, {.model_variant = name}).model;
+  return parse_settings("", "preset " + name, {.model_variant = name}, Purpose::model).model;
 }
 
 }  // namespace xinslm

@@ -123,11 +123,12 @@ void check_device(const DeviceSettings& device, const Blame& blame) {
 
 }  // namespace
 
-void validate(const Settings& settings) {
+void validate(const Settings& settings, Purpose purpose) {
   const Blame blame(settings);
   Settings copy = settings;
   for (const Field& field : collect_fields(copy).fields) check_value(field, blame.place_of(field.key));
   validate_model(settings.model, [&](const std::string& key) { return blame.place_of(key); });
+  if (purpose == Purpose::model) return;
   check_tokenizer(settings, blame);
   check_data(settings.data, blame);
   check_length(settings, blame);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 namespace xinslm {
@@ -30,6 +31,12 @@ std::string bar(double share) {
   char percent[16];
   std::snprintf(percent, sizeof percent, "%3d%% ", static_cast<int>(std::clamp(share, 0.0, 1.0) * 100));
   return "[" + std::string(full, '=') + std::string(bar_width - full, ' ') + "] " + percent;
+}
+
+/// When the last plain line was written: jobs that follow each other share the lines of a minute.
+std::optional<std::chrono::steady_clock::time_point>& last_plain_line() {
+  static std::optional<std::chrono::steady_clock::time_point> time;
+  return time;
 }
 
 std::chrono::steady_clock::duration span(double seconds) {
@@ -61,8 +68,13 @@ ProgressLine::~ProgressLine() {
 
 void ProgressLine::update(double share, const std::function<std::string()>& text) {
   const auto now = std::chrono::steady_clock::now();
-  if (now < next_) return;
-  next_ = now + span(terminal_ ? terminal_seconds : plain_seconds_);
+  if (terminal_) {
+    if (now < next_) return;
+    next_ = now + span(terminal_seconds);
+  } else {
+    if (last_plain_line() && now < *last_plain_line() + span(plain_seconds_)) return;
+    last_plain_line() = now;
+  }
   std::string line = (share >= 0 ? bar(share) : "") + text();
   if (terminal_) {
     // A line that wraps could not be taken back.

@@ -9,6 +9,7 @@
 #include "row_filler.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/random.h"
+#include "xinslm/core/size.h"
 
 namespace xinslm {
 namespace {
@@ -114,7 +115,7 @@ std::shared_ptr<const DocumentStream> PackedSource::epoch(int64_t number) {
 
 Batch PackedSource::batch(int64_t position) {
   check_position(position, batches());
-  int64_t target = position * batch_tokens();
+  int64_t target = exact_product("the batch's place in the text", position, batch_tokens());
   int64_t left = end_ > 0 ? std::min(batch_tokens(), end_ - target) : batch_tokens();
   RowFiller filler(options_, byte_lengths_, end_of_text_, pieces_of(left, options_.row_tokens));
   while (left > 0) {

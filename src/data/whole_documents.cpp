@@ -9,6 +9,7 @@
 #include "row_filler.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/random.h"
+#include "xinslm/core/size.h"
 
 namespace xinslm {
 namespace {
@@ -90,7 +91,7 @@ int64_t WholeDocumentSource::row_at(int64_t place) {
 Batch WholeDocumentSource::batch(int64_t position) {
   check_position(position, batches());
   const std::lock_guard lock(lock_);
-  const int64_t first = position * options_.batch_rows;
+  const int64_t first = exact_product("the batch's place in the text", position, options_.batch_rows);
   const int64_t count = end_ > 0 ? std::min(options_.batch_rows, end_ - first) : options_.batch_rows;
   RowFiller filler(options_, byte_lengths_, end_of_text_, count);
   for (int64_t row = first; row < first + count; ++row) append_row(filler, *file_, rows_, row_at(row));

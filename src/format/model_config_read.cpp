@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <tuple>
 
 #include "format/json_fields.h"
+#include "format/token_ids.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/format/owned_files.h"
 
@@ -116,23 +118,25 @@ void read_layers(JsonFields& fields, ModelConfig& config) {
   if (any_sliding && !has_window) data_error(fields.where(), ": sliding_window is missing, but layers slide");
 }
 
-/// @return the ids: one, those of a list, or none
-std::vector<int64_t> read_ids(JsonFields& fields, const std::string& key) {
-  const Json* found = fields.find(key);
-  if (found == nullptr) return {};
-  std::vector<int64_t> ids;
-  for (const Json& id : found->is_array() ? *found : Json::array({*found})) {
-    if (!id.is_number_unsigned()) fields.fail(key, *found, "expected a token id or a list of them");
-    ids.push_back(id.get<int64_t>());
-  }
-  return ids;
-}
-
 /// @return the id, or -1
 int64_t read_id(JsonFields& fields, const std::string& key) {
   const std::vector<int64_t> ids = read_ids(fields, key);
   if (ids.size() > 1) fields.fail(key, *fields.find(key), "expected one token id");
   return ids.empty() ? -1 : ids.front();
+}
+
+/// What generation_config.json says ends a text counts as what config.json says; others' models may have it there
+/// alone.
+void add_ends(ModelConfig& config, const std::vector<int64_t>& ends) {
+  for (const int64_t id : ends) {
+    const std::vector<int64_t> known = config.eos_token_ids();
+    if (std::ranges::find(known, id) != known.end()) continue;
+    if (known.empty()) {
+      config.eos_token_id = id;
+    } else {
+      config.more_eos_token_ids.push_back(id);
+    }
+  }
 }
 
 /// Switches that transformers' gpt_oss does not have, and how the model was trained.
@@ -203,6 +207,7 @@ ModelConfig read_model_config(const fs::path& folder) {
   } catch (const Error& problem) {
     data_error(problem.what());  // a model folder is data, not a setting of the user's
   }
+  add_ends(config, read_generation_config(folder, config.vocab_size).eos_token_ids);
   return config;
 }
 

@@ -1,3 +1,4 @@
+#include "format/token_ids.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/json.h"
 #include "xinslm/format/model_folder.h"
@@ -12,8 +13,8 @@ Json id(int64_t token) {
   return token < 0 ? Json(nullptr) : Json(token);
 }
 
-Json one_or_list(const std::vector<int64_t>& ids) {
-  return ids.size() > 1 ? Json(ids) : id(ids.empty() ? -1 : ids.front());
+Json ids(const std::vector<int64_t>& tokens) {
+  return tokens.empty() ? Json(nullptr) : one_or_list(tokens);
 }
 
 Json rope_json(const RopeSettings& rope) {
@@ -89,7 +90,7 @@ void write_model_config(const fs::path& folder, const ModelConfig& config, const
   json["hidden_act"] = "silu";
   json["swiglu_limit"] = config.swiglu_limit;
   json["bos_token_id"] = id(config.bos_token_id);
-  json["eos_token_id"] = one_or_list(config.eos_token_ids());
+  json["eos_token_id"] = ids(config.eos_token_ids());
   json["pad_token_id"] = id(config.pad_token_id);
   json["dtype"] = torch_dtype;        // transformers 4.56 and later
   json["torch_dtype"] = torch_dtype;  // before
@@ -98,15 +99,6 @@ void write_model_config(const fs::path& folder, const ModelConfig& config, const
   if (!ours.empty()) json["xinslm"] = ours;
   json[written_by_key] = written_by;
   write_json(folder / "config.json", json);
-}
-
-void write_generation_config(const fs::path& folder, const ModelConfig& config) {
-  Json json;
-  json["_from_model_config"] = true;
-  if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;
-  if (config.eos_token_id >= 0) json["eos_token_id"] = one_or_list(config.eos_token_ids());
-  if (config.pad_token_id >= 0) json["pad_token_id"] = config.pad_token_id;
-  write_json(folder / "generation_config.json", json);
 }
 
 }  // namespace xinslm

@@ -30,6 +30,16 @@ ChatMessage message_from_json(const Json& value, const std::string& where) {
   return message;
 }
 
+/// The effort that was saved; "" where none was.
+std::string effort_from_json(const Json& saved, const std::string& where) {
+  const auto found = saved.find("reasoning_effort");
+  if (found == saved.end() || found->is_null() || *found == "") return "";
+  for (const char* known : {"low", "medium", "high"}) {
+    if (*found == known) return known;
+  }
+  data_error(where, ": reasoning_effort is ", dump_json(*found), "; expected low, medium, high or an empty text");
+}
+
 }  // namespace
 
 bool has_chat_format(const ModelConfig& config, std::shared_ptr<const Tokenizer> tokenizer) {
@@ -87,16 +97,28 @@ void ChatSession::fit(int64_t room) {
   }
 }
 
+/// The model goes on from what was shown, as it would from the conversation saved and loaded: from the tokens that were
+/// generated where they are the text, so that the cache fits, and from those of the text where a stop text cut it.
 void ChatSession::keep_answer(const GenerateResult& result) {
   Entry entry{{"assistant", result.text}, {}};
   if (template_) entry.ids = template_->answer_prefix();
-  append(entry.ids, result.ids());
-  if (template_) {
-    append(entry.ids, template_->answer_suffix());
-  } else if (result.stop_token >= 0) {
-    entry.ids.push_back(result.stop_token);
-  }
+  append(entry.ids, result.stopped_by_text ? tokenizer_->encode(result.text) : result.ids());
+  if (template_) append(entry.ids, template_->answer_suffix());
   entries_.push_back(std::move(entry));
+}
+
+/// Does something that may fail; the conversation is then as before.
+template <class Work>
+auto ChatSession::whole_or_nothing(const Work& work) {
+  const std::vector<Entry> entries = entries_;
+  const size_t first = first_;
+  try {
+    return work();
+  } catch (...) {
+    entries_ = entries;
+    first_ = first;
+    throw;
+  }
 }
 
 GenerateResult ChatSession::answer(const GenerateOptions& options, const ShowText& on_text) {
@@ -112,23 +134,19 @@ GenerateResult ChatSession::answer(const GenerateOptions& options, const ShowTex
 
 GenerateResult ChatSession::ask(const std::string& text, const GenerateOptions& options, const ShowText& on_text) {
   const ChatMessage message{"user", text};
-  const size_t before = entries_.size(), first_before = first_;
-  entries_.push_back({message, encode(message, entries_.size() == first_)});
-  try {
+  return whole_or_nothing([&] {
+    entries_.push_back({message, encode(message, entries_.size() == first_)});
     return answer(options, on_text);
-  } catch (const Error&) {
-    entries_.resize(before);
-    first_ = first_before;
-    encode_again();
-    throw;
-  }
+  });
 }
 
 GenerateResult ChatSession::retry(const GenerateOptions& options, const ShowText& on_text) {
   if (entries_.empty() || !is_answer(entries_.back().message)) usage_error("there is no answer yet to try again");
-  entries_.pop_back();
-  if (entries_.empty()) usage_error("there is no question before this answer");
-  return answer(options, on_text);
+  if (entries_.size() == 1) usage_error("there is no question before this answer");
+  return whole_or_nothing([&] {
+    entries_.pop_back();
+    return answer(options, on_text);
+  });
 }
 
 bool ChatSession::undo() {
@@ -197,11 +215,11 @@ void ChatSession::load(const std::filesystem::path& file) {
   if (!entries.empty() && !is_answer(entries.back().message)) {
     data_error(file.string(), ": the conversation ends with a question; the last message must be the assistant's");
   }
+  const std::string effort = effort_from_json(saved, file.string());
   entries_ = std::move(entries);
   first_ = 0;
   system_ = system;
-  const Json effort = saved.value("reasoning_effort", Json(""));
-  set_effort(effort.is_string() ? effort.get<std::string>() : "");
+  set_effort(effort);
 }
 
 }  // namespace xinslm

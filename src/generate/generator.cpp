@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "generate/pass_length.h"
 #include "xinslm/core/error.h"
@@ -206,7 +208,12 @@ GenerateResult Generator::generate(const std::vector<TokenId>& ids, const Genera
   Sampler sampler(options.sampling);
   GenerateResult result;
   Answer answer(*state.tokenizer, options, on_text, result.text);
-  std::vector<TokenId> history = ids;
+  const std::set<TokenId> ends(options.stop_tokens.begin(), options.stop_tokens.end());
+  // What was asked or shown. A special token was neither, and making the end of a text less probable because an earlier
+  // one ended, or this one began, would only make texts longer.
+  const auto counts = [&](TokenId id) { return !ends.contains(id) && !state.tokenizer->is_special(id); };
+  std::vector<TokenId> seen;
+  std::ranges::copy_if(ids, std::back_inserter(seen), counts);
 
   result.prompt_tokens = static_cast<int64_t>(ids.size());
   const int64_t configured = state.model.config().num_experts_per_tok;
@@ -218,28 +225,30 @@ GenerateResult Generator::generate(const std::vector<TokenId>& ids, const Genera
   const Stopwatch generate_time;
   if (!computed) result.finish_reason = "interrupted";
   while (result.finish_reason.empty()) {
-    TokenChoice choice = state.choose(sampler, history, options.logprobs);
-    if (std::ranges::find(options.stop_tokens, choice.id) != options.stop_tokens.end()) {
+    TokenChoice choice = state.choose(sampler, seen, options.logprobs);
+    if (ends.contains(choice.id)) {
       result.stop_token = choice.id;
       result.finish_reason = "stop";
       break;
     }
-    history.push_back(choice.id);
+    const TokenId id = choice.id;
+    if (counts(id)) seen.push_back(id);
     result.tokens.push_back(std::move(choice));
-    const bool wanted = answer.push(history.back());
+    const bool wanted = answer.push(id);
     if (answer.stopped()) {
       result.finish_reason = "stop";
     } else if (!wanted || InterruptGuard::requested()) {
       result.finish_reason = "interrupted";
     } else if (static_cast<int64_t>(result.tokens.size()) == options.max_tokens) {
       result.finish_reason = "length";
-    } else if (static_cast<int64_t>(history.size()) == state.context()) {
+    } else if (static_cast<int64_t>(ids.size() + result.tokens.size()) == state.context()) {
       result.finish_reason = "context";
     } else {
-      state.compute(std::span(history).last(1));
+      state.compute({&id, 1});
     }
   }
   answer.finish();
+  result.stopped_by_text = answer.stopped();
   result.generate_seconds = generate_time.seconds();
   return result;
 }

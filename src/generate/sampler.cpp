@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "ops/cpu/row_kernels.h"
@@ -28,21 +29,26 @@ double total_weight(const std::vector<Sampler::Candidate>& candidates) {
 
 }  // namespace
 
+GenerationSettings SamplingOptions::settings() const {
+  GenerationSettings settings;
+  settings.temperature = temperature;
+  settings.top_k = top_k;
+  settings.top_p = top_p;
+  settings.min_p = min_p;
+  settings.repetition_penalty = repetition_penalty;
+  return settings;
+}
+
+void SamplingOptions::take(const GenerationSettings& settings) {
+  temperature = settings.temperature;
+  top_k = settings.top_k;
+  top_p = settings.top_p;
+  min_p = settings.min_p;
+  repetition_penalty = settings.repetition_penalty;
+}
+
 void validate(const SamplingOptions& options) {
-  const auto finite = [](double value) { return std::isfinite(value); };
-  if (!finite(options.temperature) || options.temperature < 0) {
-    usage_error("temperature is ", options.temperature, "; it must be 0 (greedy) or more");
-  }
-  if (options.top_k < 0) usage_error("top-k is ", options.top_k, "; it must be 0 (all tokens) or more");
-  if (!finite(options.top_p) || options.top_p <= 0 || options.top_p > 1) {
-    usage_error("top-p is ", options.top_p, "; it must be above 0 and at most 1 (all tokens)");
-  }
-  if (!finite(options.min_p) || options.min_p < 0 || options.min_p > 1) {
-    usage_error("min-p is ", options.min_p, "; it must be between 0 (all tokens) and 1");
-  }
-  if (!finite(options.repetition_penalty) || options.repetition_penalty <= 0) {
-    usage_error("repetition penalty is ", options.repetition_penalty, "; it must be above 0 (1 = none)");
-  }
+  validate(options.settings(), "");
 }
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options), random_({options.seed, sampling_purpose}) {
@@ -106,7 +112,9 @@ const std::vector<Sampler::Candidate>& Sampler::candidates(std::span<const float
     return candidates_;
   }
   candidates_.reserve(scores.size());
-  const float inverse = static_cast<float>(1 / options_.temperature);
+  // So large that all but the best have no weight left, yet finite: times the best one's 0 it has to be 0.
+  constexpr double largest = std::numeric_limits<float>::max();
+  const float inverse = static_cast<float>(std::min(1 / options_.temperature, largest));
   for (size_t id = 0; id < scores.size(); ++id) {
     const float weight = std::exp((scores[id] - highest) * inverse);
     if (weight > 0) candidates_.push_back({static_cast<TokenId>(id), scores[id], weight});

@@ -8,6 +8,7 @@
 
 #include "model/layout.h"
 #include "xinslm/core/device_memory.h"
+#include "xinslm/core/size.h"
 #include "xinslm/model/transformer.h"
 
 namespace xinslm {
@@ -47,7 +48,7 @@ int64_t moment_elements(const ModelConfig& config, int64_t layer) {
 
 int64_t activation_memory(const Settings& settings, int64_t element_bytes) {
   const ModelConfig& config = settings.model;
-  const int64_t tokens = settings.training.per_device_train_batch_size * settings.training.max_seq_length;
+  const Size tokens = Size(settings.training.per_device_train_batch_size) * settings.training.max_seq_length;
   int64_t all = 0, largest = 0, moment = 0;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     all += kept_elements(config, layer);
@@ -56,8 +57,8 @@ int64_t activation_memory(const Settings& settings, int64_t element_bytes) {
   }
   if (settings.training.gradient_checkpointing) all = config.num_hidden_layers * config.hidden_size + largest;
   const int64_t ends = 4 * config.hidden_size;  // embedded input, last hidden states and their gradients
-  const int64_t logits = std::min(tokens, loss_chunk) * config.vocab_size * (element_bytes + 4);
-  return tokens * (all + moment + ends) * element_bytes + logits;
+  const Size logits = Size(std::min(tokens.count(), loss_chunk)) * config.vocab_size * (element_bytes + 4);
+  return (tokens * (all + moment + ends) * element_bytes + logits).count();
 }
 
 int64_t optimizer_memory(const Settings& settings) {
@@ -83,12 +84,12 @@ WeightMemory weight_memory(const ModelConfig& config) {
 }
 
 int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType kv_type) {
-  int64_t tokens = 0;
+  Size tokens;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const int64_t window = config.window(layer);
     tokens += window == 0 ? length : std::min(length, 2 * window);
   }
-  return 2 * batch * config.num_key_value_heads * tokens * kv_row_bytes(config.head_dim, kv_type);
+  return (Size(2) * batch * config.num_key_value_heads * tokens * kv_row_bytes(config.head_dim, kv_type)).count();
 }
 
 TrainingMemory training_memory(const Settings& settings) {
@@ -112,7 +113,12 @@ int64_t usable_memory(const Settings& settings) {
   return recommended_memory(on_gpu ? at::kMPS : at::kCPU);
 }
 
+int64_t TrainingMemory::total() const {
+  return (Size(weights) + gradients + optimizer + average + activations + program).count();
+}
+
 std::string memory_text(int64_t bytes) {
+  if (bytes == Size::largest) return "8 EiB or more";
   const bool large = bytes >= int64_t{1} << 30;
   std::ostringstream text;
   const double amount = static_cast<double>(bytes) / static_cast<double>(int64_t{1} << (large ? 30 : 20));

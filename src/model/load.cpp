@@ -120,9 +120,10 @@ Transformer load_model(const fs::path& folder, at::Device device, at::ScalarType
   return model;
 }
 
-void save_model(const fs::path& folder, const Transformer& model, const Tokenizer& tokenizer) {
+void save_model(const fs::path& folder, const Transformer& model, const Tokenizer& tokenizer,
+                const GenerationSettings& generation) {
   write_model_config(folder, model.config(), compute_type_name(model.type()));
-  write_generation_config(folder, model.config());
+  write_generation_config(folder, model.config(), generation);
   write_weights(folder, model.parameters());
   tokenizer.save(folder);
 }

@@ -60,7 +60,7 @@ void add_packed(TensorSources& sources, const ModelConfig& config, const Paramet
 }  // namespace
 
 void write_random_model(const fs::path& target, const ModelConfig& config, const Tokenizer& tokenizer, bool packed,
-                        uint64_t seed, bool replace) {
+                        uint64_t seed, bool replace, const GenerationSettings& generation) {
   ModelWeights unused;
   TensorSources sources;
   const std::vector<ParameterSlot> slots = parameter_layout(config, unused);
@@ -83,7 +83,7 @@ void write_random_model(const fs::path& target, const ModelConfig& config, const
   AtomicDirectory folder(target, replace);
   write_model_config(folder.path(), config, "bfloat16");
   if (packed) mark_packed(folder.path());
-  write_generation_config(folder.path(), config);
+  write_generation_config(folder.path(), config, generation);
   write_weights(folder.path(), sources);
   tokenizer.save(folder.path());
   folder.commit();

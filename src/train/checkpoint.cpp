@@ -156,10 +156,10 @@ bool Checkpoints::exists(int64_t step) const {
 }
 
 void Checkpoints::save(const TrainerState& state, const NamedTensors& tensors, const Transformer& masters,
-                       const Tokenizer& tokenizer) const {
+                       const Tokenizer& tokenizer, const GenerationSettings& generation) const {
   const fs::path target = path(state.step);
   AtomicDirectory folder(target, true);  // what is left of one that was not whole
-  save_model(folder.path(), masters, tokenizer);
+  save_model(folder.path(), masters, tokenizer, generation);
   write_safetensors(folder.path() / "trainer_state.safetensors", tensors);
   Json json = to_json(state);
   json["files"] = file_sizes(folder.path());

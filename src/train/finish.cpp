@@ -92,7 +92,7 @@ void Trainer::save_final(const Transformer& model, const std::filesystem::path& 
   Transformer saved(model.config(), at::kCPU, type);
   for (const auto& [name, value] : model.parameters()) saved.set_parameter(name, value.detach());
   AtomicDirectory folder(target, true);
-  save_model(folder.path(), saved, *job_.tokenizer);
+  save_model(folder.path(), saved, *job_.tokenizer, job_.settings.generation);
   folder.commit();
 }
 

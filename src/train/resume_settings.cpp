@@ -4,6 +4,7 @@
 
 #include "train/setting_values.h"
 #include "xinslm/core/error.h"
+#include "xinslm/core/shell.h"
 
 namespace xinslm {
 namespace {
@@ -41,7 +42,7 @@ void check_resumed_settings(const Settings& before, const Settings& now, const s
   if ((before.training.ema_decay > 0) != (now.training.ema_decay > 0)) add("training.ema_decay");
   if (changed.empty()) return;
   usage_error(run, ": cannot be resumed with other ", changed,
-              "; leave them as they were, or start a new run with --init ", run, "/checkpoints/latest");
+              "; leave them as they were, or start a new run with --init ", shell_quoted(run + "/checkpoints/latest"));
 }
 
 }  // namespace xinslm

@@ -5,6 +5,7 @@
 
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
+#include "xinslm/core/shell.h"
 #include "xinslm/format/owned_files.h"
 #include "xinslm/train/checkpoint.h"
 
@@ -100,7 +101,7 @@ void check_new_run(const RunFolder& run, bool replace) {
     usage_error(root, ": holds a finished run; give another folder with --out, or --force to replace it");
   }
   if (run.latest_checkpoint()) {
-    usage_error(root, ": holds a run that was interrupted; go on with --resume ", root,
+    usage_error(root, ": holds a run that was interrupted; go on with --resume ", shell_quoted(root),
                 ", give another folder with --out, or --force to start over");
   }
   if (has_checkpoints(run.checkpoints())) {

@@ -13,6 +13,7 @@
 #include "xinslm/core/folder_lock.h"
 #include "xinslm/core/log.h"
 #include "xinslm/core/machine.h"
+#include "xinslm/core/shell.h"
 #include "xinslm/model/estimate.h"
 #include "xinslm/train/prepare.h"
 
@@ -107,7 +108,8 @@ TrainingOutcome train(const TrainRequest& request) {
     if (trainer.done() && request.run.finished() && path_exists(request.run.report())) {
       usage_error(request.run.root.string(), ": this run is finished after ", trainer.state().step,
                   " steps; to train longer give a larger training.max_steps, training.num_train_epochs or ",
-                  "training.max_minutes with --set, or start another run with --init ", request.run.model().string());
+                  "training.max_minutes with --set, or start another run with --init ",
+                  shell_quoted(request.run.model().string()));
     }
     log::info(cat("going on after step ", trainer.state().step));
   } else {

@@ -12,6 +12,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/interrupt.h"
 #include "xinslm/core/machine.h"
+#include "xinslm/core/shell.h"
 #include "xinslm/train/fake_quantizer.h"
 #include "xinslm/train/flops.h"
 
@@ -191,7 +192,7 @@ void Trainer::skip(const StepResult& result) {
   runtime_failure(
       "training stopped: ", state_.bad_in_a_row, " steps in a row were not finite (training.max_bad_steps). ",
       good ? cat("The last good checkpoint is ", good->string(), "; go on from it with --resume ",
-                 job_.run.root.string(), " and a lower training.learning_rate")
+                 shell_quoted(job_.run.root.string()), " and a lower training.learning_rate")
            : std::string("No checkpoint was saved before; start again with a lower training.learning_rate"));
 }
 
@@ -270,7 +271,7 @@ void Trainer::save() {
   if (ema_) append(tensors, ema_->state());
   append(tensors, router_bias_.state());
   append(tensors, experts_.state());
-  checkpoints_.save(state_, tensors, job_.masters, *job_.tokenizer);
+  checkpoints_.save(state_, tensors, job_.masters, *job_.tokenizer, job_.settings.generation);
   saved_step_ = state_.step;
   last_save_ = Clock::now();
 }

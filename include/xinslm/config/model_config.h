@@ -21,12 +21,12 @@ struct RopeSettings {
   void describe(V& field) {
     field("type", type, one_of({"default", "yarn"}), "default = plain, yarn = stretched beyond the original length",
           "model.rope.rope_type");
-    field("theta", theta, above(0), "base of the wave lengths", "model.rope_theta");
-    field("factor", factor, at_least(1), "yarn: how far the original length is stretched");
-    field("beta_fast", beta_fast, above(0),
+    field("theta", theta, between(1, 1e15), "base of the wave lengths", "model.rope_theta");
+    field("factor", factor, between(1, 1e6), "yarn: how far the original length is stretched");
+    field("beta_fast", beta_fast, between(1e-6, 1e6),
           "yarn: turns within the original length above which waves stay as they are");
-    field("beta_slow", beta_slow, above(0), "yarn: turns below which waves are stretched in full");
-    field("original_max_position_embeddings", original_max_position_embeddings, at_least(1),
+    field("beta_slow", beta_slow, between(1e-6, 1e6), "yarn: turns below which waves are stretched in full");
+    field("original_max_position_embeddings", original_max_position_embeddings, between(1, 1 << 24),
           "yarn: length that is stretched, in tokens");
     field("truncate", truncate, anything(), "yarn: round the range of blended waves outwards to whole dimensions");
   }
@@ -104,30 +104,33 @@ struct ModelConfig {
           "model.experts_per_token");
     field("intermediate_size", intermediate_size, between(1, 1 << 18), "width of an expert");
     field("max_position_embeddings", max_position_embeddings, between(2, 1 << 24), "longest sequence in tokens");
-    field("sliding_window", sliding_window, at_least(0), "tokens a windowed layer sees; 0 = every layer sees all");
+    field("sliding_window", sliding_window, between(0, 1 << 24),
+          "tokens a windowed layer sees; 0 = every layer sees all");
     field("layer_types", layer_types, one_of({"sliding_attention", "full_attention"}),
           "one word per layer; empty = alternating, sliding_attention first");
     field.section("rope", rope, "rotary position embedding", "model.rope_scaling");
-    field("rms_norm_eps", rms_norm_eps, above(0), "added to the mean square in norms");
-    field("initializer_range", initializer_range, above(0), "standard deviation of new weights");
+    field("rms_norm_eps", rms_norm_eps, between(1e-20, 1), "added to the mean square in norms");
+    field("initializer_range", initializer_range, between(1e-10, 100), "standard deviation of new weights");
     field("tie_word_embeddings", tie_word_embeddings, anything(), "the output head is the input embedding");
     field("attention_sinks", attention_sinks, anything(), "one learned logit per head that takes attention away");
     field("attention_bias", attention_bias, anything(), "biases in the attention projections");
     field("router_bias", router_bias, anything(), "bias in the router");
     field("expert_bias", expert_bias, anything(), "biases in the experts");
-    field("swiglu_limit", swiglu_limit, at_least(0), "clamp of gpt-oss's SwiGLU; 0 = plain SwiGLU");
+    field("swiglu_limit", swiglu_limit, zero_or(1e-6, 1e6), "clamp of gpt-oss's SwiGLU; 0 = plain SwiGLU");
     field("qk_norm", qk_norm, anything(), "RMS norm of queries and keys per head");
-    field("logit_softcap", logit_softcap, at_least(0), "bends logits to within +- this; 0 = off");
+    field("logit_softcap", logit_softcap, zero_or(1e-6, 1e6), "bends logits to within +- this; 0 = off");
     field("router_softmax", router_softmax, one_of({"after", "before"}),
           "over the chosen experts only (after the choice) or over all; one expert per token needs before");
-    field("num_dense_layers", num_dense_layers, at_least(0), "first layers that have one SwiGLU in place of experts");
+    field("num_dense_layers", num_dense_layers, between(0, 1024),
+          "first layers that have one SwiGLU in place of experts");
     field("dense_intermediate_size", dense_intermediate_size, between(0, 1 << 18),
           "width of dense layers; 0 = num_experts_per_tok * intermediate_size");
     field("elastic_top_k", elastic_top_k, anything(),
           "train with 1 to twice num_experts_per_tok experts, so that reasoning effort can choose");
-    field("bos_token_id", bos_token_id, at_least(-1), "token that starts a text; -1 = none or the tokenizer's");
-    field("eos_token_id", eos_token_id, at_least(-1), "token that ends a text; -1 = none or the tokenizer's");
-    field("pad_token_id", pad_token_id, at_least(-1), "token that fills up a batch; -1 = none or the tokenizer's");
+    field("bos_token_id", bos_token_id, between(-1, 1 << 24), "token that starts a text; -1 = none or the tokenizer's");
+    field("eos_token_id", eos_token_id, between(-1, 1 << 24), "token that ends a text; -1 = none or the tokenizer's");
+    field("pad_token_id", pad_token_id, between(-1, 1 << 24),
+          "token that fills up a batch; -1 = none or the tokenizer's");
   }
 };
 

@@ -6,9 +6,13 @@
 #include <vector>
 
 #include "xinslm/config/field.h"
+#include "xinslm/config/generation_settings.h"
 #include "xinslm/config/model_config.h"
 
 namespace xinslm {
+
+constexpr double largest_steps = 1e9;   // steps, batches and the like
+constexpr double largest_count = 1e15;  // bytes and documents
 
 /// Where the tokenizer comes from, or how one is trained from the training text.
 struct TokenizerSettings {
@@ -24,9 +28,10 @@ struct TokenizerSettings {
     field("path", path, anything(), "model folder or tokenizer.model file; empty = train one from the training text");
     field("type", type, one_of({"bpe", "unigram"}), "kind of SentencePiece model to train");
     field("vocab_size", vocab_size, between(0, 1 << 24), "tokens to train; 0 = model.vocab_size");
-    field("character_coverage", character_coverage, between(0.9, 1.0),
+    field("character_coverage", character_coverage, between(0.98, 1.0),
           "share of the text's characters that get a token of their own; the rest is spelt in bytes");
-    field("max_training_bytes", max_training_bytes, at_least(1024), "text the tokenizer is trained from, in bytes");
+    field("max_training_bytes", max_training_bytes, between(1024, largest_count),
+          "text the tokenizer is trained from, in bytes");
     field("keep_words", keep_words, anything(), "strings that always become one token, for example <unk> and <eos>",
           "tokenizer.user_defined_symbols");
   }
@@ -70,8 +75,8 @@ struct DataSettings {
     field("skip_bad_lines", skip_bad_lines, anything(),
           "lines of .jsonl files that cannot be read are left out, counted and named; false = the first one stops the "
           "run");
-    field("builtin_documents", builtin_documents, at_least(10), "stories the built-in corpus generates");
-    field("max_bytes", max_bytes, at_least(0), "text read for training, in bytes; 0 = all");
+    field("builtin_documents", builtin_documents, between(10, largest_count), "stories the built-in corpus generates");
+    field("max_bytes", max_bytes, between(0, largest_count), "text read for training, in bytes; 0 = all");
     field("num_workers", num_workers, between(0, 1024), "threads that tokenise; 0 = one per core",
           "device.num_workers");
   }
@@ -136,26 +141,27 @@ struct TrainingSettings {
     field("gradient_accumulation_steps", gradient_accumulation_steps, between(1, 1 << 20),
           "batches behind one optimiser step");
     field("max_seq_length", max_seq_length, between(2, 1 << 24), "tokens of a training sequence");
-    field("num_train_epochs", num_train_epochs, at_least(0),
+    field("num_train_epochs", num_train_epochs, between(0, 1e6),
           "passes over the data when max_steps and max_minutes are 0");
-    field("max_steps", max_steps, at_least(0), "optimiser steps, in place of num_train_epochs; 0 = not limited");
-    field("max_minutes", max_minutes, at_least(0),
+    field("max_steps", max_steps, between(0, largest_steps),
+          "optimiser steps, in place of num_train_epochs; 0 = not limited");
+    field("max_minutes", max_minutes, between(0, 1e7),
           "time for the run; the schedule is laid over the steps that fit; 0 = not limited");
-    field("learning_rate", learning_rate, above(0), "peak learning rate");
+    field("learning_rate", learning_rate, above_to(0, 1000), "peak learning rate");
     field("min_lr_ratio", min_lr_ratio, between(0, 1), "the schedule ends at this share of learning_rate");
-    field("warmup_steps", warmup_steps, at_least(0), "steps of linear rise to the peak");
+    field("warmup_steps", warmup_steps, between(0, largest_steps), "steps of linear rise to the peak");
     field("lr_scheduler_type", lr_scheduler_type, one_of({"cosine", "linear", "constant", "wsd"}),
           "after the warm-up; wsd = constant, then linear fall");
     field("wsd_decay_share", wsd_decay_share, between(0, 1), "share of the steps that wsd falls over");
     field("optimizer", optimizer, one_of({"adamw", "muon"}),
           "muon = Muon for matrices, AdamW for embeddings, head, router, gains, biases and sinks");
-    field("weight_decay", weight_decay, at_least(0), "decoupled; not applied to gains, biases, sinks");
+    field("weight_decay", weight_decay, between(0, 1000), "decoupled; not applied to gains, biases, sinks");
     field("adam_beta1", adam_beta1, from_to_below(0, 1), "decay of the first moment");
     field("adam_beta2", adam_beta2, from_to_below(0, 1), "decay of the second moment");
-    field("adam_epsilon", adam_epsilon, above(0), "added to the root of the second moment");
-    field("muon_learning_rate", muon_learning_rate, above(0), "peak learning rate of the matrices under muon");
+    field("adam_epsilon", adam_epsilon, between(1e-30, 1), "added to the root of the second moment");
+    field("muon_learning_rate", muon_learning_rate, above_to(0, 1000), "peak learning rate of the matrices under muon");
     field("muon_momentum", muon_momentum, from_to_below(0, 1), "momentum under muon");
-    field("max_grad_norm", max_grad_norm, at_least(0), "gradients are scaled down to this norm; 0 = off");
+    field("max_grad_norm", max_grad_norm, between(0, 1e30), "gradients are scaled down to this norm; 0 = off");
     field("compute_type", compute_type, one_of({"auto", "float32", "bfloat16", "float16"}),
           "type of the products; auto measures which is faster; weights are kept in float32; float16 on mps only");
     field("label_smoothing", label_smoothing, from_to_below(0, 1), "share of each target spread over the vocabulary");
@@ -163,28 +169,29 @@ struct TrainingSettings {
     field("qat_start", qat_start, between(0, 1),
           "share of the steps after which the experts compute with their weights rounded to MXFP4 (quantisation-aware "
           "training); 1 = never");
-    field("router_aux_loss_coef", router_aux_loss_coef, at_least(0), "weight of the load-balancing loss");
-    field("router_z_loss_coef", router_z_loss_coef, at_least(0), "weight of the loss on large router logits");
-    field("router_bias_update_rate", router_bias_update_rate, at_least(0),
+    field("router_aux_loss_coef", router_aux_loss_coef, between(0, 1e6), "weight of the load-balancing loss");
+    field("router_z_loss_coef", router_z_loss_coef, between(0, 1e6), "weight of the loss on large router logits");
+    field("router_bias_update_rate", router_bias_update_rate, between(0, 1000),
           "step of the bias that balances without a loss (arXiv 2408.15664); 0 = off");
-    field("word_dropout", word_dropout, from_to_below(0, 1), "whole words of the vocabulary dropped from the input");
-    field("input_dropout", input_dropout, from_to_below(0, 1), "on the embedded input");
-    field("hidden_dropout", hidden_dropout, from_to_below(0, 1), "on what each half of a block adds");
-    field("output_dropout", output_dropout, from_to_below(0, 1), "on the last hidden states");
+    field("word_dropout", word_dropout, between(0, 0.99), "whole words of the vocabulary dropped from the input");
+    field("input_dropout", input_dropout, between(0, 0.99), "on the embedded input");
+    field("hidden_dropout", hidden_dropout, between(0, 0.99), "on what each half of a block adds");
+    field("output_dropout", output_dropout, between(0, 0.99), "on the last hidden states");
     field("gradient_checkpointing", gradient_checkpointing, anything(),
           "recompute each layer in the backward pass: less memory, about a third more time",
           "device.gradient_checkpointing");
     field("loss_on", loss_on, one_of({"all", "assistant"}), "which words of dialogues are learned");
-    field("eval_steps", eval_steps, at_least(0), "steps between validations; 0 = at the end only");
-    field("eval_batches", eval_batches, at_least(0), "batches of a validation; 0 = all");
-    field("save_steps", save_steps, at_least(0), "steps between checkpoints; 0 = by time only");
-    field("save_minutes", save_minutes, at_least(0), "minutes between checkpoints; 0 = by steps only");
-    field("save_total_limit", save_total_limit, at_least(1), "newest checkpoints kept; the best is kept besides");
+    field("eval_steps", eval_steps, between(0, largest_steps), "steps between validations; 0 = at the end only");
+    field("eval_batches", eval_batches, between(0, largest_steps), "batches of a validation; 0 = all");
+    field("save_steps", save_steps, between(0, largest_steps), "steps between checkpoints; 0 = by time only");
+    field("save_minutes", save_minutes, between(0, 1e7), "minutes between checkpoints; 0 = by steps only");
+    field("save_total_limit", save_total_limit, between(1, largest_steps),
+          "newest checkpoints kept; the best is kept besides");
     field("save_type", save_type, one_of({"float32", "bfloat16"}), "type of the finished model's weights");
-    field("logging_steps", logging_steps, at_least(1), "steps between lines of metrics.jsonl");
-    field("early_stopping_patience", early_stopping_patience, at_least(0),
+    field("logging_steps", logging_steps, between(1, largest_steps), "steps between lines of metrics.jsonl");
+    field("early_stopping_patience", early_stopping_patience, between(0, largest_steps),
           "validations without improvement before the run stops; 0 = never");
-    field("max_bad_steps", max_bad_steps, at_least(1),
+    field("max_bad_steps", max_bad_steps, between(1, largest_steps),
           "steps in a row with a loss that is not finite before giving up");
   }
 };
@@ -201,9 +208,10 @@ struct QuantizationSettings {
   void describe(V& field) {
     field("enable_quantization", enable_quantization, anything(),
           "write the finished model in MXFP4; the float model stays beside it");
-    field("bits", bits, between(2, 16), "bits of a weight: 4");
-    field("group_size", group_size, at_least(1), "neighbouring weights that share a scale: 32, 64 or 128");
-    field("quantize_moe_weights", quantize_moe_weights, anything(), "the experts: what MXFP4 is for");
+    field("bits", bits, between(2, 16), "bits of a weight; 4 is the only value, and the key is for older files");
+    field("group_size", group_size, between(1, 1 << 16), "neighbouring weights that share a scale: 32, 64 or 128");
+    field("quantize_moe_weights", quantize_moe_weights, anything(),
+          "the experts: what MXFP4 is for; true is the only value, and the key is for older files");
     field("quantize_attention", quantize_attention, anything(), "attention too, in 8 bits");
   }
 };
@@ -221,35 +229,13 @@ struct DeviceSettings {
     field("device", device, one_of({"auto", "cpu", "mps"}), "auto = Apple's GPU where there is one");
     field("threads", threads, between(0, 1024), "processor threads; 0 = one per core");
     field(
-        "memory_limit", memory_limit, at_least(0),
+        "memory_limit", memory_limit, between(0, 1e6),
         "refuse runs that need more, in GiB, and on mps take no more; 0 = the machine's memory, on mps what its driver "
         "recommends");
     field("memory_efficient_attention", memory_efficient_attention, anything(),
-          "must be true: attention never holds all scores at once");
-    field("empty_cache_interval", empty_cache_interval, at_least(0),
+          "attention never holds all scores at once; true is the only value, and the key is for older files");
+    field("empty_cache_interval", empty_cache_interval, between(0, largest_steps),
           "steps between returning unused GPU memory, on mps only; 0 = never");
-  }
-};
-
-/// Defaults of infer and chat.
-struct GenerationSettings {
-  double temperature = 0.8;
-  int64_t top_k = 0;
-  double top_p = 0.95;
-  double min_p = 0.0;
-  double repetition_penalty = 1.0;
-  int64_t max_tokens = 128;
-  int64_t seed = 0;
-
-  template <class V>
-  void describe(V& field) {
-    field("temperature", temperature, at_least(0), "0 = always the most probable token");
-    field("top_k", top_k, at_least(0), "choose among the k most probable; 0 = all");
-    field("top_p", top_p, between(0, 1), "choose among the most probable that add up to p; 1 = all");
-    field("min_p", min_p, between(0, 1), "drop tokens less probable than this share of the best");
-    field("repetition_penalty", repetition_penalty, above(0), "above 1: tokens already seen become less probable");
-    field("max_tokens", max_tokens, at_least(1), "longest answer in tokens", "generation.max_new_tokens");
-    field("seed", seed, at_least(0), "the same seed gives the same text");
   }
 };
 
@@ -275,7 +261,7 @@ struct Settings {
     field.section("training", training, "the training run");
     field.section("quantization", quantization, "4-bit experts at the end of training");
     field.section("device", device, "where it runs", "mac_optimizations");
-    field.section("generation", generation, "defaults of infer and chat");
+    field.section("generation", generation, "defaults of infer and chat, saved with the model");
   }
 };
 
@@ -288,21 +274,27 @@ struct SettingsOverrides {
 
 Settings default_settings();
 
+/// What a configuration is read for: a run, or the model and what is written beside it, whatever a run of it would
+/// need.
+enum class Purpose { run, model };
+
 /// Reads, resolves and validates a YAML file. The effort is resolved into model.num_experts_per_tok.
 /// @throws Error(data) when the file cannot be read; Error(usage) naming file, line, key, what was found, what is
 /// allowed
 ///         and the nearest known key
-Settings load_settings(const std::filesystem::path& path, const SettingsOverrides& overrides = {});
+Settings load_settings(const std::filesystem::path& path, const SettingsOverrides& overrides = {},
+                       Purpose purpose = Purpose::run);
 
 /// The same for text; `source` is named in errors.
-Settings parse_settings(const std::string& yaml, const std::string& source, const SettingsOverrides& overrides = {});
+Settings parse_settings(const std::string& yaml, const std::string& source, const SettingsOverrides& overrides = {},
+                        Purpose purpose = Purpose::run);
 
 /// The whole as YAML that load_settings() reads back to the same settings.
 /// @param comments  adds each key's help and range
 std::string dump_settings(const Settings& settings, bool comments = false);
 
-/// Checks ranges and combinations of every section, the model's included. @throws Error(usage)
-void validate(const Settings& settings);
+/// Checks ranges of every section and the combinations that the purpose depends on. @throws Error(usage)
+void validate(const Settings& settings, Purpose purpose = Purpose::run);
 
 /// Every key with type, default, range and help, as Markdown.
 std::string settings_reference();

@@ -8,12 +8,12 @@ namespace xinslm {
 /// "45 s", "12:05" (minutes:seconds) or "3:07:00" (hours).
 std::string duration_text(double seconds);
 
-/// Tells on standard error how far a long job is: one line rewritten in place on a terminal, a plain line now and then
-/// elsewhere.
+/// Tells on standard error how far a long job is: one line rewritten in place on a terminal, elsewhere a plain line a
+/// minute, however many jobs follow each other.
 class ProgressLine {
  public:
   /// @param plain_seconds  time between plain lines when standard error is not a terminal
-  explicit ProgressLine(double plain_seconds = 10);
+  explicit ProgressLine(double plain_seconds = 60);
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
   ~ProgressLine();

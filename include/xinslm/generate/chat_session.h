@@ -37,7 +37,8 @@ class ChatSession {
   /// @throws Error(usage) when the message alone does not fit into the model; the conversation is then as before
   GenerateResult ask(const std::string& text, const GenerateOptions& options, const ShowText& on_text = {});
 
-  /// Drops the last answer and generates another. @throws Error(usage) when there is none
+  /// Puts another answer in the place of the last one, which stays where that fails. @throws Error(usage) when there is
+  /// none
   GenerateResult retry(const GenerateOptions& options, const ShowText& on_text = {});
 
   /// Drops the last question and its answer. @return false when there is none
@@ -75,6 +76,8 @@ class ChatSession {
   std::vector<TokenId> opening() const;
   std::vector<TokenId> prompt() const;
   void keep_answer(const GenerateResult& result);
+  template <class Work>
+  auto whole_or_nothing(const Work& work);
   void fit(int64_t room);
   void encode_again();
 

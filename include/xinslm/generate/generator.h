@@ -33,6 +33,7 @@ std::vector<TokenId> text_ends(const ModelConfig& config, const Tokenizer& token
 struct GenerateResult {
   std::vector<TokenChoice> tokens;  ///< without the stop token; with the tokens of a stop text
   TokenId stop_token = -1;          ///< the stop token that ended the answer, or -1
+  bool stopped_by_text = false;     ///< a stop text ended it; the tokens then stand for more than the text
   std::string text;                 ///< without the stop text
   std::string finish_reason;        ///< "stop", "length", "context" or "interrupted"
   int64_t prompt_tokens = 0, reused_tokens = 0;

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "xinslm/config/generation_settings.h"
 #include "xinslm/core/random.h"
 #include "xinslm/tokenizer/tokenizer.h"
 
@@ -15,9 +16,14 @@ struct SamplingOptions {
   double min_p = 0.0;
   double repetition_penalty = 1.0;  ///< Keskar et al. 2019
   uint64_t seed = 0;
+
+  /// The same numbers as settings, which say what each may be; without the seed, which may be one mixed of others.
+  GenerationSettings settings() const;
+  void take(const GenerationSettings& settings);
 };
 
-/// Checks the ranges. @throws Error(usage) naming the option, its value and what is allowed
+/// Checks the ranges, those of GenerationSettings. @throws Error(usage) naming the option, its value and what is
+/// allowed
 void validate(const SamplingOptions& options);
 
 /// Chooses tokens. The filters apply one after the other: repetition penalty, temperature, top-k, top-p (Holtzman et

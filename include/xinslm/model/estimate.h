@@ -30,8 +30,10 @@ struct TrainingMemory {
   int64_t average = 0;      ///< moving average of the weights
   int64_t activations = 0;  ///< what the backward pass needs of the forward pass, and the logits of one chunk
   int64_t program = 0;      ///< LibTorch, tokenizer, buffers
-  int64_t total() const { return weights + gradients + optimizer + average + activations + program; }
+  int64_t total() const;
 };
+
+// Bytes beyond int64_t stay at the largest number there is (core/size.h), which no machine has.
 
 /// Counted from the shapes; compute_type "auto" counts as float32, which needs no less.
 TrainingMemory training_memory(const Settings& settings);
@@ -51,7 +53,7 @@ std::vector<MemoryRemedy> memory_remedies(const Settings& settings, int64_t avai
 /// Refuses a run that cannot fit. @throws Error(usage) with what is needed, what there is, and what would make it fit
 void require_training_memory(const Settings& settings);
 
-/// "12.8 GiB", "310 MiB"
+/// "12.8 GiB", "310 MiB"; "8 EiB or more" for the largest number there is
 std::string memory_text(int64_t bytes);
 
 }  // namespace xinslm

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "xinslm/config/generation_settings.h"
 #include "xinslm/model/transformer.h"
 #include "xinslm/tokenizer/tokenizer.h"
 
@@ -14,6 +15,7 @@ Transformer load_model(const std::filesystem::path& folder, at::Device device, a
 
 /// Writes config.json, weights, generation_config.json and the tokenizer into the folder (not atomic by itself; use
 /// AtomicDirectory around it).
-void save_model(const std::filesystem::path& folder, const Transformer& model, const Tokenizer& tokenizer);
+void save_model(const std::filesystem::path& folder, const Transformer& model, const Tokenizer& tokenizer,
+                const GenerationSettings& generation = {});
 
 }  // namespace xinslm

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "xinslm/config/generation_settings.h"
 #include "xinslm/format/safetensors.h"
 #include "xinslm/model/transformer.h"
 #include "xinslm/tokenizer/tokenizer.h"
@@ -46,7 +47,7 @@ class Checkpoints {
 
   /// Writes one and deletes those no longer kept. @throws Error(data) when the disk is full; older ones stay
   void save(const TrainerState& state, const NamedTensors& tensors, const Transformer& masters,
-            const Tokenizer& tokenizer) const;
+            const Tokenizer& tokenizer, const GenerationSettings& generation = {}) const;
 
   /// Makes the folder what it was, when it was copied with links followed, or lost the checkpoints that links name.
   void repair() const;

@@ -28,7 +28,7 @@ TEST(Settings, DumpLoadsBackToTheSame) {
   settings.data.line_end = " <eos> ";
   settings.data.separator = "";
   settings.training.learning_rate = 0.1 + 0.2;
-  settings.training.adam_epsilon = 1e-300;
+  settings.generation.temperature = 1e-300;
   settings.training.seed = 9007199254740993;  // 2^53 + 1, which a double cannot hold
   settings.model.rope.truncate = true;
   settings.model.num_hidden_layers = 2;

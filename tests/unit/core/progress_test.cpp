@@ -28,7 +28,7 @@ TEST(ProgressLine, OutsideATerminalWritesPlainLinesNowAndThen) {
 
 TEST(ProgressLine, HasNoBarWhenTheEndIsUnknown) {
   ::testing::internal::CaptureStderr();
-  ProgressLine(1).update(-1, [] { return std::string("reading"); });
+  ProgressLine(0).update(-1, [] { return std::string("reading"); });
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "reading\n");
 }
 

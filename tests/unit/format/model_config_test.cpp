@@ -166,4 +166,37 @@ TEST_F(ModelConfigFile, GenerationConfigNamesTheTokensThereAre) {
   EXPECT_FALSE(json.contains("bos_token_id"));
 }
 
+TEST_F(ModelConfigFile, GenerationConfigKeepsEverySetting) {
+  ModelConfig config;
+  for (const double temperature : {0.0, 0.7}) {
+    GenerationSettings written;
+    written.temperature = temperature;
+    written.top_k = 7;
+    written.top_p = 0.5;
+    written.min_p = 0.1;
+    written.repetition_penalty = 1.3;
+    written.max_tokens = 9;
+    written.seed = 11;
+    write_generation_config(folder_, config, written);
+    GenerationSettings read = read_generation_config(folder_, config.vocab_size).settings;
+    for (const char* key : {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens", "seed"}) {
+      EXPECT_EQ(generation_text(read, key), generation_text(written, key)) << key;
+    }
+  }
+}
+
+TEST_F(ModelConfigFile, EndsOfGenerationConfigCountAndOthersKeysAreLeftAlone) {
+  ModelConfig config;
+  config.eos_token_id = 5;
+  write_model_config(folder_, config, "float32");
+  put("generation_config.json", R"({"eos_token_id": [7, 5], "cache_implementation": {"a": 1}, "do_sample": false})");
+  EXPECT_EQ(read_model_config(folder_).eos_token_ids(), (std::vector<int64_t>{5, 7}));
+  EXPECT_EQ(read_generation_config(folder_, config.vocab_size).settings.temperature, 0);
+  for (const char* wrong :
+       {R"({"top_k": "many"})", R"({"top_p": 0})", R"({"eos_token_id": 60000})", R"({"max_new_tokens": 1.5})", "[]"}) {
+    put("generation_config.json", wrong);
+    EXPECT_TRUE(contains(data_error_of([&] { read_model_config(folder_); }), "generation_config.json")) << wrong;
+  }
+}
+
 }  // namespace

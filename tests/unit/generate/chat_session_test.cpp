@@ -100,6 +100,51 @@ TEST_F(ChatSessionTest, AMessageThatCannotFitIsAnErrorAndForgotten) {
   EXPECT_EQ(session.messages().size(), 4u);
 }
 
+TEST_F(ChatSessionTest, AFailedRetryKeepsTheOldAnswer) {
+  session.ask("one", short_answers());
+  const std::string before = session.messages()[1].content;
+  GenerateOptions wrong = short_answers();
+  wrong.sampling.top_p = 0;
+  EXPECT_THROW(session.retry(wrong), Error);
+  ASSERT_EQ(session.messages().size(), 2u);
+  EXPECT_EQ(session.messages()[1].content, before);
+}
+
+TEST_F(ChatSessionTest, WhatAStopTextCutIsForgottenAsInASavedConversation) {
+  for (const bool chat_format : {true, false}) {
+    ChatSession live(model, tokenizer, chat_format);
+    GenerateOptions options = short_answers();
+    options.sampling.temperature = 0;
+    options.max_tokens = 20;
+    const std::string whole = live.ask("one", options).text;
+    ASSERT_GT(whole.size(), 4u);
+    live.reset();
+    options.stop_texts = {whole.substr(2, 2)};
+    const GenerateResult cut = live.ask("one", options);
+    EXPECT_TRUE(cut.stopped_by_text);
+    EXPECT_EQ(cut.text, whole.substr(0, whole.find(options.stop_texts[0])));
+    // Setting the system message makes the tokens anew from the texts, as loading does.
+    ChatSession loaded(model, tokenizer, chat_format);
+    loaded.ask("one", options);
+    loaded.set_system("");
+    EXPECT_EQ(live.tokens(), loaded.tokens());
+    options.stop_texts.clear();
+    EXPECT_EQ(live.ask("two", options).ids(), loaded.ask("two", options).ids());
+  }
+}
+
+TEST_F(ChatSessionTest, AnUnknownEffortInAFileIsAnErrorAndChangesNothing) {
+  session.ask("one", short_answers());
+  session.set_effort("low");
+  for (const char* effort : {"\"extreme\"", "7", "[\"low\"]"}) {
+    std::ofstream(file) << R"({"messages": [], "reasoning_effort": )" << effort << "}";
+    EXPECT_THROW(session.load(file), Error) << effort;
+    EXPECT_EQ(session.messages().size(), 2u);
+    EXPECT_EQ(session.effort(), "low");
+  }
+  std::filesystem::remove(file);
+}
+
 TEST_F(ChatSessionTest, WithoutAChatFormatTextIsContinued) {
   ChatSession base(model, tokenizer, false);
   EXPECT_FALSE(base.has_template());

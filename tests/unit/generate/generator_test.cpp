@@ -67,6 +67,30 @@ TEST_F(GeneratorTest, OnAnotherDeviceItGivesTheSame) {
   }
 }
 
+TEST_F(GeneratorTest, RepetitionPenaltyCountsWhatWasAskedAndNoSpecialOrEndToken) {
+  const TokenId hidden = tokenizer->end_of_text();
+  std::vector<TokenId> ids = encode("once");
+  ids.insert(ids.begin(), hidden);
+  GenerateOptions options = greedy(1);
+  options.sampling.repetition_penalty = 100;
+  const TokenId plain_end = encode("o")[0];
+  options.stop_tokens = {hidden, plain_end};
+  const at::NoGradGuard no_gradients;
+  const at::Tensor logits =
+      model
+          .logits(model.hidden_states(at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0))
+                      .select(1, -1))
+          .reshape(-1);
+  at::Tensor expected = logits.clone();
+  for (const TokenId id : encode("nce")) {
+    const float value = logits[id].item<float>();
+    expected[id] = value > 0 ? value / 100 : value * 100;
+  }
+  const auto best = static_cast<TokenId>(expected.argmax().item<int64_t>());
+  const GenerateResult result = generator.generate(ids, options);
+  EXPECT_EQ(result.stop_token >= 0 ? result.stop_token : result.ids().at(0), best);
+}
+
 TEST(PassLength, IsAPowerOfTwoOrShortWhereLengthsCost) {
   const auto passes = [](size_t left, bool on_processor) {
     std::vector<size_t> lengths;
