@@ -13,7 +13,7 @@
 #include "ops/cpu/packed.h"
 #include "ops/cpu/packed_kernels.h"
 #include "ops/cpu/row_kernels.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {

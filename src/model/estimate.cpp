@@ -10,16 +10,16 @@
 #include "xinslm/core/device_memory.h"
 #include "xinslm/core/size.h"
 #include "xinslm/model/transformer.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {
 
-constexpr int64_t mxfp4_block = 32, mxfp4_block_bytes = 17;  // OCP Microscaling v1.0: 32 elements of 4 bits, one scale
-constexpr int64_t loss_chunk = 512;                          // tokens whose logits are held at a time
-constexpr int64_t program_bytes = int64_t{300} << 20;        // resident before a model is made
+constexpr int64_t loss_chunk = 512;                    // tokens whose logits are held at a time
+constexpr int64_t program_bytes = int64_t{300} << 20;  // resident before a model is made
 
 int64_t mxfp4_bytes(int64_t experts, int64_t rows, int64_t columns) {
-  return experts * rows * ((columns + mxfp4_block - 1) / mxfp4_block) * mxfp4_block_bytes;
+  return experts * rows * ((columns + quant_block - 1) / quant_block) * Mxfp4Format::block_bytes;
 }
 
 /// Experts that a token visits at most in training.

@@ -7,7 +7,7 @@
 #include "xinslm/core/device.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {

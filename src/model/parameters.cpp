@@ -12,7 +12,7 @@
 #include "xinslm/core/machine.h"
 #include "xinslm/core/mapped_tensor.h"
 #include "xinslm/model/transformer.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {

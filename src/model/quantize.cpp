@@ -12,6 +12,7 @@
 #include "xinslm/core/file.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/packed_names.h"
+#include "xinslm/quant/formats.h"
 #include "xinslm/quant/q8.h"
 
 namespace fs = std::filesystem;

@@ -2,18 +2,18 @@
 
 #include <algorithm>
 
+#include "xinslm/quant/formats.h"
+
 namespace xinslm {
 namespace {
 
-// Bytes of a block of 32 weights with its scale: MXFP4 (OCP Microscaling v1.0), and 8 bits with a float16 scale.
-constexpr int64_t block = 32, mxfp4_block_bytes = 17, q8_block_bytes = 34;
-
 TokenWork dense(const std::string& part, int64_t parameters) {
-  return {part, parameters, 2 * parameters, parameters / block * q8_block_bytes, 2.0 * static_cast<double>(parameters)};
+  return {part, parameters, 2 * parameters, parameters / quant_block * Q8Format::block_bytes,
+          2.0 * static_cast<double>(parameters)};
 }
 
 TokenWork experts(int64_t parameters) {
-  const int64_t bytes = parameters / block * mxfp4_block_bytes;
+  const int64_t bytes = parameters / quant_block * Mxfp4Format::block_bytes;
   return {"experts", parameters, bytes, bytes, 2.0 * static_cast<double>(parameters)};
 }
 

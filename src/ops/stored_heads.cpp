@@ -8,7 +8,7 @@
 #include "ops/mps/attention.h"
 #include "ops/mps/stored_heads.h"
 #include "xinslm/ops/attention.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {

@@ -9,7 +9,7 @@
 #include "quant/rows16.h"
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/mapped_tensor.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {
@@ -19,7 +19,7 @@ constexpr int most_apart = 15;
 /// Whether a block of 16 bytes is all zeros, of either sign.
 bool is_zero_block(const uint8_t* codes) {
   constexpr uint8_t sizes = 0x77;  // the codes without their signs
-  return std::all_of(codes, codes + quant_block / 2, [](uint8_t pair) { return (pair & sizes) == 0; });
+  return std::all_of(codes, codes + Mxfp4Format::value_bytes, [](uint8_t pair) { return (pair & sizes) == 0; });
 }
 
 /// The scale that half a byte of zero stands for, or none where the scales are too far apart. Blocks of zeros may have
@@ -33,7 +33,7 @@ std::optional<uint8_t> least_scale_of(const Mxfp4Tensor& source) {
   const auto* scales = static_cast<const uint8_t*>(source.scale_data());
   const auto* codes = static_cast<const uint8_t*>(source.value_data());
   for (int64_t block = 0; block < source.scales().numel(); ++block) {
-    if (scales[block] < wanted && !is_zero_block(codes + block * quant_block / 2)) return std::nullopt;
+    if (scales[block] < wanted && !is_zero_block(codes + block * Mxfp4Format::value_bytes)) return std::nullopt;
   }
   return wanted;
 }
@@ -47,7 +47,7 @@ LaidOutExperts::LaidOutExperts(const Mxfp4Tensor& source) {
   } else {
     const int64_t experts = source.sizes()[0], groups = row_groups(source.sizes()[1]);
     const int64_t blocks = source.sizes()[2] / quant_block;
-    values_ = empty_in_huge_pages({experts, groups, blocks, lanes * quant_block / 2}, at::kByte);
+    values_ = empty_in_huge_pages({experts, groups, blocks, lanes * Mxfp4Format::value_bytes}, at::kByte);
     values_to_rows16(source, values_);
     if (const std::optional<uint8_t> least = least_scale_of(source)) {
       in_halves_ = true;

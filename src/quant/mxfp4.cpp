@@ -8,13 +8,13 @@
 
 #include "quant/rows.h"
 #include "xinslm/core/error.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {
 
 constexpr std::array<float, 8> magnitudes{0, 0.5, 1, 1.5, 2, 3, 4, 6};
-constexpr int64_t block_bytes = quant_block / 2;
+constexpr int64_t block_bytes = Mxfp4Format::value_bytes;
 constexpr int largest_exponent = 2;  // of an element: 6 = 1.5 * 2^2
 constexpr int scale_bias = 127;
 constexpr int largest_scale = 254;

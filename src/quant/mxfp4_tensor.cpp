@@ -8,17 +8,17 @@
 #include "quant/packed_parts.h"
 #include "quant/rows16.h"
 #include "xinslm/core/error.h"
+#include "xinslm/quant/formats.h"
 #include "xinslm/quant/mxfp4.h"
 #include "xinslm/quant/packed_tensor.h"
-#include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "words of codes are read with their first column lowest");
 
-constexpr int64_t block_bytes = quant_block / 2;
-constexpr int64_t word_columns = 8;  // a word of 32 bits, and so the lane of a vector, holds eight codes
+constexpr int64_t block_bytes = Mxfp4Format::value_bytes;
+constexpr int64_t word_columns = Mxfp4Format::lane_columns;  // a word of 32 bits is a lane
 constexpr uint8_t nan_scale = 255;
 
 PackedForm form_of(PackedLayout layout, at::IntArrayRef sizes) {

@@ -10,7 +10,7 @@
 #include "xinslm/core/error.h"
 #include "xinslm/core/huge_pages.h"
 #include "xinslm/core/mapped_tensor.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {
@@ -25,7 +25,7 @@ void check_tensor(const std::string& name, std::string_view part, const at::Tens
 
 /// A copy where the tensor does not begin at a whole vector; LibTorch's own memory does.
 at::Tensor aligned(const at::Tensor& tensor) {
-  constexpr uintptr_t vector_bytes = lanes * lane_bytes;
+  constexpr uintptr_t vector_bytes = Rows16::vector_bytes;
   const bool already = !tensor.is_cpu() || reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % vector_bytes == 0;
   return already ? tensor : tensor.clone();
 }

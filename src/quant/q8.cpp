@@ -6,7 +6,7 @@
 
 #include "quant/rows.h"
 #include "xinslm/core/error.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {

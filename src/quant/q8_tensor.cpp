@@ -5,15 +5,15 @@
 #include "quant/packed_parts.h"
 #include "quant/rows16.h"
 #include "xinslm/core/error.h"
+#include "xinslm/quant/formats.h"
 #include "xinslm/quant/packed_tensor.h"
 #include "xinslm/quant/q8.h"
-#include "xinslm/quant/quant_error.h"
 
 namespace xinslm {
 namespace {
 
 constexpr uint32_t offset = 0x80808080;  // adding 128 to a byte, or taking it away, flips its highest bit
-constexpr int64_t word_columns = 4;      // a word of 32 bits, and so the lane of a vector, holds four integers
+constexpr int64_t word_columns = Q8Format::lane_columns;  // a word of 32 bits is a lane
 
 PackedForm form_of(PackedLayout layout, at::IntArrayRef sizes) {
   const int64_t rows = sizes[sizes.size() - 2], blocks = sizes.back() / quant_block;

@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "xinslm/core/error.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm {
 namespace {

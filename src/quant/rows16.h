@@ -7,10 +7,11 @@
 #include <cstring>
 #include <type_traits>
 
+#include "xinslm/quant/formats.h"
+
 namespace xinslm {
 
-inline constexpr int64_t lanes = 16;      // rows side by side
-inline constexpr int64_t lane_bytes = 4;  // of each row in a vector
+inline constexpr int64_t lanes = Rows16::rows;
 
 /// Groups of 16 that hold this many rows.
 inline int64_t row_groups(int64_t rows) {

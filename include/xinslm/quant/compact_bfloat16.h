@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "xinslm/quant/formats.h"
+
 namespace xinslm {
 
 /// A bfloat16 matrix [rows, in] in three quarters of its memory, without loss, for products that are bound by reading
@@ -21,7 +23,7 @@ namespace xinslm {
 /// 32 + b in its high half.
 class CompactBfloat16 {
  public:
-  static constexpr int64_t block = 64, block_bytes = 96;
+  static constexpr int64_t block = CompactFormat::block, block_bytes = CompactFormat::block_bytes;
   using Table = std::array<uint8_t, 16>;
 
   /// A number that has no code.

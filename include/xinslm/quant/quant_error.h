@@ -5,9 +5,6 @@
 
 namespace xinslm {
 
-/// Values that share one scale in every block format here, neighbours along the input dimension.
-inline constexpr int64_t quant_block = 32;
-
 /// What a quantised tensor lost. Sums, so that the parts of a tensor can be measured one by one and added.
 struct QuantError {
   double squared_error = 0;  ///< sum of (original - decoded)^2

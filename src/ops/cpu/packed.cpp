@@ -11,11 +11,12 @@
 #include "ops/cpu/moe_kernels.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/tile_kernels.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm::cpu {
 namespace {
 
-constexpr int64_t block = 32, group_rows = 16;
+constexpr int64_t block = quant_block, group_rows = Rows16::rows;
 
 /// Groups of rows that one task multiplies: some tens of microseconds for a single row.
 constexpr int64_t task_groups = 8;
@@ -42,7 +43,7 @@ GroupBuffer& group_buffer(int64_t blocks) {
     const auto allocate = [](int64_t bytes) {
       return static_cast<uint8_t*>(::operator new[](static_cast<size_t>(bytes), GroupBuffer::alignment));
     };
-    buffer.values.reset(allocate(blocks * group_rows * block / 2));
+    buffer.values.reset(allocate(blocks * group_rows * Mxfp4Format::value_bytes));
     buffer.scales.reset(allocate((blocks + 1) / 2 * 2 * group_rows));
     buffer.blocks = blocks;
   }
@@ -151,7 +152,7 @@ void multiply_group(const Mxfp4Tensor& weight, int64_t matrix, int64_t group, co
                     float* out, int64_t out_stride) {
   const auto& sizes = weight.sizes();
   const int64_t blocks = sizes.back() / block, place = (matrix * groups_of(sizes[sizes.size() - 2]) + group) * blocks;
-  multiply_mxfp4(static_cast<const uint8_t*>(weight.value_data()) + place * group_rows * block / 2,
+  multiply_mxfp4(static_cast<const uint8_t*>(weight.value_data()) + place * group_rows * Mxfp4Format::value_bytes,
                  static_cast<const uint8_t*>(weight.scale_data()) + place * group_rows, blocks, x, count, out,
                  out_stride);
 }
@@ -174,8 +175,8 @@ void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group
   }
   const int64_t first = group * group_rows, row = expert * rows + first;
   const GroupBuffer& buffer = group_buffer(blocks);
-  packed_kernels().group_mxfp4(static_cast<const uint8_t*>(source.value_data()) + row * blocks * block / 2,
-                               static_cast<const uint8_t*>(source.scale_data()) + row * blocks, blocks,
+  const auto* values = static_cast<const uint8_t*>(source.value_data()) + row * blocks * Mxfp4Format::value_bytes;
+  packed_kernels().group_mxfp4(values, static_cast<const uint8_t*>(source.scale_data()) + row * blocks, blocks,
                                std::min(group_rows, rows - first), buffer.values.get(), buffer.scales.get());
   multiply_mxfp4(buffer.values.get(), buffer.scales.get(), blocks, x, count, out, out_stride);
 }

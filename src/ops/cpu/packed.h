@@ -8,6 +8,7 @@
 #include "ops/cpu/moe.h"
 #include "ops/cpu/packed_kernels.h"
 #include "xinslm/ops/packed.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm::cpu {
 
@@ -60,7 +61,7 @@ void multiply_group(const ExpertMatrices& experts, int64_t expert, int64_t group
                     int64_t count, float* out, int64_t out_stride);
 
 /// Columns of an expert's activations that are computed together: one stretch. The last unit may have fewer blocks.
-inline constexpr int64_t unit_columns = 32 * stretch_blocks;
+inline constexpr int64_t unit_columns = quant_block * stretch_blocks;
 
 /// Units of `width` columns.
 inline int64_t units_of(int64_t width) {

@@ -3,7 +3,7 @@
 #include "ops/cpu/dispatch.h"
 #include "ops/cpu/packed_kernels.h"
 #include "ops/cpu/parallel.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm::cpu {
 namespace {

@@ -2,12 +2,13 @@
 // Packed weights times bfloat16 activations in tiles of 16 x 16 sums; Tiles is the processor's unit, or in the tests a
 // model of it, which lets this run where there is none.
 #include "ops/cpu/isa/packed_dot.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr int64_t tile_side = 16;     // rows of activations, rows of weights
-constexpr int64_t block = 32;         // columns of a block, one step of a tile product
-constexpr int64_t panel_blocks = 16;  // decoded together: 16 KiB, which the first cache holds
+constexpr int64_t tile_side = Rows16::rows;  // rows of activations, rows of weights
+constexpr int64_t block = quant_block;       // columns of a block, one step of a tile product
+constexpr int64_t panel_blocks = 16;         // decoded together: 16 KiB, which the first cache holds
 constexpr int64_t tile_size = tile_side * tile_side;
 constexpr int64_t panel_step = block * tile_side;
 
@@ -25,13 +26,14 @@ XINSLM_INLINE IntVec bfloat16_pairs(Vec first, Vec second) {
 /// A block of 16 rows decoded to pairs of columns, as a tile wants them: [16 pairs][16 rows][2].
 struct Mxfp4Panel {
   using Scale = uint8_t;
-  static constexpr int64_t block_bytes = 256;
+  static constexpr int64_t block_bytes = Mxfp4Format::vectors * Rows16::vector_bytes;
 
   static XINSLM_INLINE void decode(const uint8_t* values, const uint8_t* scales, uint16_t* panel) {
     const __m512 table = _mm512_setr_ps(0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6);
     const Vec scale = bits_as<Vec>(widened(scales) << 23);
-    for (int v = 0; v < 4; ++v) {  // columns 8v to 8v + 3 in the low nibbles, the next four in the high ones
-      const IntVec pairs = bits_as<IntVec>(load_bytes(values + v * 64));
+    // Of vector v columns 8v to 8v + 3 are in the low nibbles, the next four in the high ones.
+    for (int v = 0; v < Mxfp4Format::vectors; ++v) {
+      const IntVec pairs = bits_as<IntVec>(load_bytes(values + v * Rows16::vector_bytes));
       XINSLM_UNROLL
       for (int pair = 0; pair < 4; ++pair) {
         const int shift = pair < 2 ? 16 * pair : 16 * (pair - 2) + 4;
@@ -48,12 +50,12 @@ struct Mxfp4Panel {
 
 struct Q8Panel {
   using Scale = uint16_t;
-  static constexpr int64_t block_bytes = 512;
+  static constexpr int64_t block_bytes = Q8Format::vectors * Rows16::vector_bytes;
 
   static XINSLM_INLINE void decode(const uint8_t* values, const uint16_t* scales, uint16_t* panel) {
     const Vec scale = load_float16(scales);
-    for (int v = 0; v < 8; ++v) {
-      const WordVec four = bits_as<WordVec>(load_bytes(values + v * 64));
+    for (int v = 0; v < Q8Format::vectors; ++v) {
+      const WordVec four = bits_as<WordVec>(load_bytes(values + v * Rows16::vector_bytes));
       XINSLM_UNROLL
       for (int pair = 0; pair < 2; ++pair) {
         const auto value = [&](int bits) __attribute__((always_inline)) {

@@ -1,11 +1,12 @@
 #include "ops/cpu/compact_kernels.h"
-
 #include "ops/cpu/isa/packed_dot.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm::XINSLM_ISA {
 namespace {
 
-constexpr int block = 64, codes_of_block = 32, block_bytes = block + codes_of_block;
+constexpr int block{CompactFormat::block}, codes_of_block{CompactFormat::code_bytes};
+constexpr int block_bytes{CompactFormat::block_bytes};
 constexpr int vector_bytes = 4 * lanes;
 
 /// Codes of `vector_bytes` places from `first` on, each the lower half of a byte.

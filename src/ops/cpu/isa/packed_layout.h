@@ -57,7 +57,7 @@ inline void group_scales(const uint8_t* scales, int64_t blocks, int64_t rows, ui
 
 inline void group_mxfp4(const uint8_t* values, const uint8_t* scales, int64_t blocks, int64_t rows, uint8_t* to,
                  uint8_t* to_scales) {
-  constexpr int64_t words_of_block = 4, word_bytes = sizeof(uint32_t);
+  constexpr int64_t words_of_block = Mxfp4Format::vectors, word_bytes = Rows16::lane_bytes;
   const int64_t words = blocks * words_of_block;
   for (int64_t word = 0; word < words; word += lanes) {
     const int64_t count = smaller<int64_t>(lanes, words - word);

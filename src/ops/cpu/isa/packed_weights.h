@@ -2,20 +2,21 @@
 // Packed weights of layout rows16, decoded a block at a time.
 #include "ops/cpu/isa/packed_dot.h"
 #include "ops/cpu/packed_kernels.h"
+#include "xinslm/quant/formats.h"
 
 namespace xinslm::XINSLM_ISA {
 
-constexpr int block = 32;       // columns of a block
-constexpr int group_rows = 16;  // weight rows of a group
-constexpr int row_bytes = 4;    // neighbouring columns of one row in a vector of 64 bytes
-constexpr int vector_bytes = group_rows * row_bytes;
+constexpr int block{quant_block};             // columns of a block
+constexpr int group_rows{Rows16::rows};       // weight rows of a group
+constexpr int row_bytes{Rows16::lane_bytes};  // neighbouring columns of one row in a vector of 64 bytes
+constexpr int vector_bytes{Rows16::vector_bytes};
 
 /// Weights of `lanes` rows of a group, from row `first`: a block decoded to bytes ready for dot().
 struct Mxfp4Weights {
   using Scale = uint8_t;
   static constexpr bool can_be_shifted = true;
   static constexpr bool is_decoded = false;
-  static constexpr int block_bytes = 4 * vector_bytes;
+  static constexpr int vectors{Mxfp4Format::vectors}, block_bytes = vectors * vector_bytes;
 
   static XINSLM_INLINE int32_t start(const DotStart& of) { return of.fp4; }
   static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
@@ -24,7 +25,7 @@ struct Mxfp4Weights {
 
   static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
     XINSLM_UNROLL
-    for (int v = 0; v < 4; ++v) {
+    for (int v = 0; v < vectors; ++v) {
       const ByteVec pairs = load_bytes(values + v * vector_bytes + first * row_bytes);
       weights[2 * v] = fp4_of_low_nibbles(pairs);
       weights[2 * v + 1] = fp4_of_high_nibbles(pairs);
@@ -39,7 +40,7 @@ struct Q8Weights {
   using Scale = uint16_t;
   static constexpr bool can_be_shifted = false;
   static constexpr bool is_decoded = false;
-  static constexpr int block_bytes = 8 * vector_bytes;
+  static constexpr int vectors{Q8Format::vectors}, block_bytes = vectors * vector_bytes;
 
   static XINSLM_INLINE int32_t start(const DotStart& of) { return of.q8; }
   static XINSLM_INLINE IntVec dot(IntVec start, const ByteVec (&weights)[8], const int8_t* x) {
@@ -48,7 +49,7 @@ struct Q8Weights {
 
   static XINSLM_INLINE void decode(const uint8_t* values, int first, ByteVec (&weights)[8]) {
     XINSLM_UNROLL
-    for (int v = 0; v < 8; ++v) weights[v] = q8_bytes(load_bytes(values + v * vector_bytes + first * row_bytes));
+    for (int v = 0; v < vectors; ++v) weights[v] = q8_bytes(load_bytes(values + v * vector_bytes + first * row_bytes));
   }
   static XINSLM_INLINE Vec scale(const uint16_t* scales) { return load_float16(scales); }
 };
