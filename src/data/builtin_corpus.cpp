@@ -8,8 +8,6 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t kPurpose = 0x73746f7279;  // "story"
-
 const Grammar& story_grammar() {
   static const Grammar grammar(builtin_grammar());
   return grammar;
@@ -18,7 +16,7 @@ const Grammar& story_grammar() {
 }  // namespace
 
 Story builtin_story(uint64_t seed, int64_t index) {
-  RandomStream random{kPurpose, seed, static_cast<uint64_t>(index)};
+  RandomStream random{random_for::builtin_story, seed, static_cast<uint64_t>(index)};
   Grammar::Sample sample = story_grammar().sample(random);
   return {std::move(sample.text), sample.nats};
 }

@@ -14,8 +14,6 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t kPurpose = 0x73687566666c65;  // "shuffle"
-
 class ReadAhead : public BatchSource {
  public:
   explicit ReadAhead(std::unique_ptr<BatchSource> source) : source_(std::move(source)) {}
@@ -106,7 +104,7 @@ std::shared_ptr<const DocumentStream> PackedSource::epoch(int64_t number) {
   KnownEpoch& known = known_[order_number % 2];
   if (known.number != order_number) {
     std::vector<int64_t> order = documents_;
-    RandomStream random{kPurpose, options_.seed, static_cast<uint64_t>(order_number)};
+    RandomStream random{random_for::document_order, options_.seed, static_cast<uint64_t>(order_number)};
     for (size_t i = order.size(); options_.shuffle && i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
     known = {order_number, std::make_shared<DocumentStream>(file_, std::move(order))};
   }

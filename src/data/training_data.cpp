@@ -25,8 +25,6 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t kPurpose = 0x73616d706c65;  // "sample"
-
 PackingOptions packing_options(const Settings& settings) {
   PackingOptions options;
   options.row_tokens = settings.training.max_seq_length;
@@ -245,7 +243,7 @@ class TrainingText {
   size_t stretch_bytes() const {
     return share_ >= 1 ? kPartBytes : std::min<size_t>(kPartBytes, static_cast<size_t>(limit_) / 16);
   }
-  bool drawn() { return share_ >= 1 || RandomStream{kPurpose, number_++}.uniform() < share_; }
+  bool drawn() { return share_ >= 1 || RandomStream{random_for::corpus_sample, number_++}.uniform() < share_; }
 
   /// The text of the next part, or the next message of a dialogue, that is not held out.
   bool next_text() {

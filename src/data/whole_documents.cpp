@@ -14,8 +14,6 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t kPurpose = 0x726f7773;  // "rows"
-
 void append_row(RowFiller& filler, const TokenFile& file, const DocumentRows& rows, int64_t number) {
   for (const DocumentRows::Piece& piece : rows.row(number)) {
     filler.append_document(file, piece.count, piece.first, piece.begins);
@@ -81,7 +79,7 @@ int64_t WholeDocumentSource::row_at(int64_t place) {
   const int64_t epoch = options_.shuffle ? place / rows_.rows() : 0;
   if (known_epoch_ != epoch) {
     std::iota(order_.begin(), order_.end(), 0);
-    RandomStream random{kPurpose, options_.seed, static_cast<uint64_t>(epoch)};
+    RandomStream random{random_for::row_order, options_.seed, static_cast<uint64_t>(epoch)};
     for (size_t i = order_.size(); options_.shuffle && i > 1; --i) std::swap(order_[i - 1], order_[random.below(i)]);
     known_epoch_ = epoch;
   }

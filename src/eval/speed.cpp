@@ -20,8 +20,6 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t speed_purpose = 0x7370656564;  // "speed"
-
 void check(const Transformer& model, const SpeedOptions& options) {
   const int64_t positions = model.config().max_position_embeddings;
   const auto within = [&](const char* name, int64_t value) {
@@ -139,7 +137,7 @@ class SpeedTest {
   int64_t depth_;
   ForwardOptions forward_;
   std::optional<Decoder> decoder_;
-  RandomStream random_{speed_purpose};
+  RandomStream random_{random_for::speed_text};
 };
 
 }  // namespace

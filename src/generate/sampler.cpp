@@ -11,8 +11,6 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t sampling_purpose = 0x73616d706c65;  // "sample"
-
 /// Best first; equals by id, so that the order never depends on the sorting algorithm.
 bool better(const Sampler::Candidate& a, const Sampler::Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
@@ -51,7 +49,7 @@ void validate(const SamplingOptions& options) {
   validate(options.settings(), "");
 }
 
-Sampler::Sampler(const SamplingOptions& options) : options_(options), random_({options.seed, sampling_purpose}) {
+Sampler::Sampler(const SamplingOptions& options) : options_(options), random_({options.seed, random_for::next_token}) {
   validate(options);
 }
 

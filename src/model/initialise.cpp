@@ -11,15 +11,14 @@
 namespace xinslm {
 namespace {
 
-constexpr uint64_t purpose = 0x696e6974;  // "init": keeps these streams apart from all others of the seed
-constexpr int64_t chunk_size = 1 << 16;   // each chunk has its own stream, so threads do not matter
+constexpr int64_t chunk_size = 1 << 16;  // each chunk has its own stream, so threads do not matter
 
 void fill_normal(at::Tensor& tensor, double deviation, uint64_t seed, uint64_t number) {
   float* values = tensor.mutable_data_ptr<float>();
   const int64_t count = tensor.numel();
   at::parallel_for(0, (count + chunk_size - 1) / chunk_size, 1, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
-      RandomStream random({seed, purpose, number, static_cast<uint64_t>(chunk)});
+      RandomStream random({seed, random_for::initial_weights, number, static_cast<uint64_t>(chunk)});
       const int64_t stop = std::min(count, (chunk + 1) * chunk_size);
       for (int64_t i = chunk * chunk_size; i < stop; ++i) values[i] = static_cast<float>(deviation * random.normal());
     }

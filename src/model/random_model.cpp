@@ -13,16 +13,15 @@
 #include "xinslm/core/random.h"
 #include "xinslm/format/model_folder.h"
 #include "xinslm/model/packed_names.h"
-#include "xinslm/quant/quant_error.h"
+#include "xinslm/quant/formats.h"
 
 namespace fs = std::filesystem;
 
 namespace xinslm {
 namespace {
 
-constexpr uint64_t purpose = 0x636f646573;  // "codes": keeps these streams apart from all others of the seed
-constexpr int64_t chunk_bytes = 1 << 20;    // each chunk has its own stream, so threads do not matter
-constexpr double code_deviation = 2.93;     // root mean square of the sixteen values of FP4
+constexpr int64_t chunk_bytes = 1 << 20;  // each chunk has its own stream, so threads do not matter
+constexpr double code_deviation = 2.93;   // root mean square of the sixteen values of FP4
 
 at::Tensor random_bytes(const std::vector<int64_t>& sizes, uint64_t seed, uint64_t number) {
   const at::Tensor bytes = at::empty(sizes, at::kByte);
@@ -30,7 +29,7 @@ at::Tensor random_bytes(const std::vector<int64_t>& sizes, uint64_t seed, uint64
   const int64_t count = bytes.numel();
   at::parallel_for(0, (count + chunk_bytes - 1) / chunk_bytes, 1, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
-      RandomStream random({seed, purpose, number, static_cast<uint64_t>(chunk)});
+      RandomStream random({seed, random_for::packed_codes, number, static_cast<uint64_t>(chunk)});
       const int64_t stop = std::min(count, (chunk + 1) * chunk_bytes);
       for (int64_t i = chunk * chunk_bytes; i < stop; i += 8) {
         const uint64_t word = random();

@@ -14,9 +14,6 @@
 namespace xinslm {
 namespace {
 
-// What a random stream is for; part of its key.
-enum Purpose : uint64_t { experts_purpose = 0x657870, dropout_purpose = 0x64726f };
-
 ForwardOptions forward_options(const Batch& batch, const TrainingSettings& settings, const StepPlan& plan,
                                uint64_t index, at::Device device, std::vector<RouterRecord>& records) {
   ForwardOptions options = batch_options(batch, device);
@@ -27,7 +24,7 @@ ForwardOptions forward_options(const Batch& batch, const TrainingSettings& setti
   options.hidden_dropout = settings.hidden_dropout;
   options.output_dropout = settings.output_dropout;
   options.dropout_seed =
-      mix_seed({static_cast<uint64_t>(settings.seed), dropout_purpose, static_cast<uint64_t>(plan.step), index});
+      mix_seed({static_cast<uint64_t>(settings.seed), random_for::dropout, static_cast<uint64_t>(plan.step), index});
   options.router_records = &records;
   options.router_bias = plan.router_bias;
   return options;
@@ -80,7 +77,7 @@ double StepResult::loss() const {
 
 int64_t draw_experts(const ModelConfig& config, uint64_t seed, int64_t step) {
   if (!config.elastic_top_k) return config.num_experts_per_tok;
-  RandomStream random({seed, experts_purpose, static_cast<uint64_t>(step)});
+  RandomStream random({seed, random_for::expert_count, static_cast<uint64_t>(step)});
   if (random.uniform() < 0.5) return config.num_experts_per_tok;
   const int64_t most = std::min(2 * config.num_experts_per_tok, config.num_experts);
   return 1 + static_cast<int64_t>(random.below(static_cast<uint64_t>(most)));

@@ -18,7 +18,6 @@
 namespace xinslm::doctor {
 namespace {
 
-constexpr uint64_t purpose = 0x6d6f64656c;  // "model"
 constexpr int64_t steps = 10, sequences = 4, length = 96, generated = 32;
 
 /// Both kinds of layers, sinks, biases and norms of queries and keys; widths that blocks of 32 divide.
@@ -42,7 +41,7 @@ ModelConfig small_config() {
 
 /// Sequences in which a token mostly follows from the one before it, so that there is something to learn.
 Batch batch_of(int64_t step) {
-  RandomStream random({purpose, static_cast<uint64_t>(step)});
+  RandomStream random({random_for::doctor_text, static_cast<uint64_t>(step)});
   const int64_t words = small_config().vocab_size;
   Batch batch;
   at::Tensor text = at::empty({sequences, length + 1}, at::kLong);

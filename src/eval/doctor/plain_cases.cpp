@@ -116,8 +116,7 @@ void add_attention(std::vector<OperatorCase>& cases, const AttentionSizes& s) {
 }  // namespace
 
 at::Tensor normal(at::IntArrayRef sizes, uint64_t seed) {
-  constexpr uint64_t purpose = 0x646f63746f72;  // "doctor"
-  RandomStream random({purpose, seed});
+  RandomStream random({random_for::doctor_values, seed});
   at::Tensor x = at::empty(sizes, at::kFloat);
   auto* values = x.mutable_data_ptr<float>();
   for (int64_t i = 0; i < x.numel(); ++i) values[i] = static_cast<float>(random.normal());
