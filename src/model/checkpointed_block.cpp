@@ -1,27 +1,31 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 
+#include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "model/block.h"
+#include "model/layout.h"
+#include "xinslm/core/error.h"
 
 namespace xinslm {
 namespace {
 
 using torch::autograd::AutogradContext;
+using torch::autograd::Node;
 using torch::autograd::variable_list;
 
-/// The members of a layer, in a fixed order.
-std::vector<at::Tensor*> members(LayerWeights& w) {
-  std::vector<at::Tensor*> all{&w.input_norm, &w.query_norm, &w.key_norm, &w.sinks, &w.mlp_norm};
-  for (Projection* matrix : {&w.query, &w.key, &w.value, &w.output, &w.router, &w.gate_up, &w.down}) {
-    all.push_back(&matrix->weight);
-    all.push_back(&matrix->bias);
+/// Calls body(tensor) for each parameter that the layer has, in the order of the table; packed ones have no tensor.
+template <class Body>
+void for_parameters(const PassState& pass, int64_t layer, LayerWeights& weights, const Body& body) {
+  for (const ParameterSlot& slot : layer_layout(pass.config, layer, weights)) {
+    if (slot.tensor->defined()) body(*slot.tensor);
   }
-  return all;
 }
 
 /// What the second computation needs besides tensors. Rides through autograd's saved data.
@@ -37,7 +41,31 @@ struct BlockCall : torch::CustomClassHolder {
   }
 };
 
-/// Inputs: x, then the layer's defined weights. Outputs: hidden and, in an MoE layer, router logits and choice.
+/// Whatever the layer computed with and wants a gradient must be one of the inputs: only theirs are handed on, any
+/// other's would be lost without a word.
+void refuse_lost_gradients(const BlockCall& call, const variable_list& roots, const variable_list& inputs) {
+  const auto is_input = [&](const at::Tensor& leaf) {
+    return std::ranges::any_of(inputs, [&](const at::Tensor& input) { return input.is_same(leaf); });
+  };
+  std::vector<Node*> left;
+  std::set<const Node*> seen;
+  const auto visit = [&](Node* node) {
+    if (node != nullptr && seen.insert(node).second) left.push_back(node);
+  };
+  for (const at::Tensor& root : roots) visit(root.grad_fn().get());
+  while (!left.empty()) {
+    Node* node = left.back();
+    left.pop_back();
+    const auto* leaf = dynamic_cast<const torch::autograd::AccumulateGrad*>(node);
+    if (leaf != nullptr && !is_input(leaf->variable)) {
+      runtime_failure("gradient checkpointing: layer ", call.layer, " computes with a tensor ", leaf->variable.sizes(),
+                      " that wants a gradient and is not in its list of parameters (src/model/layout.cpp)");
+    }
+    for (const auto& edge : node->next_edges()) visit(edge.function.get());
+  }
+}
+
+/// Inputs: x, then the layer's parameters. Outputs: hidden and, in an MoE layer, router logits and choice.
 struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::TensorList& weights,
                                const c10::intrusive_ptr<BlockCall>& call) {
@@ -73,9 +101,7 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
                                  const variable_list& output_gradients) {
     LayerWeights weights = call.weights;
     size_t next = 1;
-    for (at::Tensor* member : members(weights)) {
-      if (member->defined()) *member = inputs[next++];
-    }
+    for_parameters(call.pass, call.layer, weights, [&](at::Tensor& parameter) { parameter = inputs[next++]; });
     const at::AutoGradMode gradients(true);
     const variable_list outputs = call.run(inputs[0], weights);
     variable_list roots, root_gradients;
@@ -84,6 +110,7 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
       roots.push_back(outputs[i]);
       root_gradients.push_back(output_gradients[i]);
     }
+    refuse_lost_gradients(call, roots, inputs);
     return torch::autograd::grad(roots, wanted, root_gradients, std::nullopt, false, /*allow_unused=*/true);
   }
 };
@@ -95,11 +122,9 @@ BlockResult checkpointed_block(const PassState& pass, int64_t layer, const Layer
   call->pass = pass;
   call->layer = layer;
   call->weights = weights;
-  std::vector<at::Tensor> defined;
-  for (const at::Tensor* member : members(call->weights)) {
-    if (member->defined()) defined.push_back(*member);
-  }
-  const at::TensorList list(defined);
+  std::vector<at::Tensor> parameters;
+  for_parameters(pass, layer, call->weights, [&](const at::Tensor& parameter) { parameters.push_back(parameter); });
+  const at::TensorList list(parameters);
   const variable_list outputs = CheckpointedBlock::apply(x, list, call);
   if (outputs.size() == 1) return {outputs[0], {}, {}};
   return {outputs[0], outputs[1], outputs[2]};

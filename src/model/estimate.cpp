@@ -6,10 +6,10 @@
 #include <iomanip>
 #include <sstream>
 
-#include "model/layout.h"
 #include "xinslm/core/device_memory.h"
 #include "xinslm/core/size.h"
-#include "xinslm/model/transformer.h"
+#include "xinslm/model/kv_cache.h"
+#include "xinslm/model/parameter.h"
 #include "xinslm/quant/formats.h"
 
 namespace xinslm {
@@ -18,8 +18,9 @@ namespace {
 constexpr int64_t loss_chunk = 512;                    // tokens whose logits are held at a time
 constexpr int64_t program_bytes = int64_t{300} << 20;  // resident before a model is made
 
-int64_t mxfp4_bytes(int64_t experts, int64_t rows, int64_t columns) {
-  return experts * rows * ((columns + quant_block - 1) / quant_block) * Mxfp4Format::block_bytes;
+/// @param shape  [E, in, rows]
+int64_t mxfp4_bytes(const std::vector<int64_t>& shape) {
+  return shape[0] * shape[2] * ((shape[1] + quant_block - 1) / quant_block) * Mxfp4Format::block_bytes;
 }
 
 /// Experts that a token visits at most in training.
@@ -61,26 +62,22 @@ int64_t activation_memory(const Settings& settings, int64_t element_bytes) {
   return (tokens * (all + moment + ends) * element_bytes + logits).count();
 }
 
-int64_t optimizer_memory(const Settings& settings) {
-  if (settings.training.optimizer != "muon") return 8 * count_parameters(settings.model).total;
-  ModelWeights unused;
-  int64_t bytes = 0;
-  for (const ParameterSlot& slot : parameter_layout(settings.model, unused)) {
-    const bool matrix = slot.kind == ParameterKind::matrix || slot.kind == ParameterKind::residual;
-    bytes += (matrix && slot.name != "lm_head.weight" ? 4 : 8) * slot.numel();
-  }
-  return bytes;
+/// Bytes of moments for each number of a parameter.
+int64_t moment_bytes(const Parameter& parameter, const std::string& optimizer) {
+  return optimizer == "muon" && parameter.group() == OptimizerGroup::matrix ? 4 : 8;
 }
 
 }  // namespace
 
 WeightMemory weight_memory(const ModelConfig& config) {
-  const ParameterCounts counts = count_parameters(config);
-  const int64_t hidden = config.hidden_size, width = config.intermediate_size;
-  const int64_t moe_layers = config.num_hidden_layers - config.num_dense_layers;
-  const int64_t packed = moe_layers * (mxfp4_bytes(config.num_experts, 2 * width, hidden) +
-                                       mxfp4_bytes(config.num_experts, hidden, width));
-  return {4 * counts.total, 2 * counts.total, 2 * (counts.total - counts.expert) + packed};
+  WeightMemory memory;
+  for (const Parameter& parameter : parameter_table(config)) {
+    const int64_t count = parameter.numel();
+    memory.float32 += 4 * count;
+    memory.bfloat16 += 2 * count;
+    memory.mxfp4 += parameter.packed_as() == PackedAs::mxfp4 ? mxfp4_bytes(parameter.shape) : 2 * count;
+  }
+  return memory;
 }
 
 int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType kv_type) {
@@ -94,14 +91,17 @@ int64_t kv_cache_memory(const ModelConfig& config, int64_t batch, int64_t length
 
 TrainingMemory training_memory(const Settings& settings) {
   const TrainingSettings& training = settings.training;
-  const int64_t parameters = count_parameters(settings.model).total;
   const bool half = training.compute_type == "bfloat16" || training.compute_type == "float16";
   const bool accumulated = training.gradient_accumulation_steps > 1;
   TrainingMemory memory;
-  memory.weights = (half ? 6 : 4) * parameters;
-  memory.gradients = (half ? 2 : 4) * parameters + (accumulated ? 4 : 0) * parameters;
-  memory.optimizer = optimizer_memory(settings);
-  memory.average = training.ema_decay > 0 ? 4 * parameters : 0;
+  for (const Parameter& parameter : parameter_table(settings.model)) {
+    const int64_t count = parameter.numel();
+    memory.weights += (half ? 6 : 4) * count;
+    if (!parameter.trained) continue;
+    memory.gradients += ((half ? 2 : 4) + (accumulated ? 4 : 0)) * count;
+    memory.optimizer += moment_bytes(parameter, training.optimizer) * count;
+    memory.average += training.ema_decay > 0 ? 4 * count : 0;
+  }
   memory.activations = activation_memory(settings, half ? 2 : 4);
   memory.program = program_bytes;
   return memory;

@@ -27,14 +27,12 @@ void fill_normal(at::Tensor& tensor, double deviation, uint64_t seed, uint64_t n
 
 }  // namespace
 
-at::Tensor initial_value(const ModelConfig& config, const ParameterSlot& slot, uint64_t seed, uint64_t number) {
-  if (slot.kind == ParameterKind::gain) return at::ones(slot.shape, at::kFloat);
-  if (slot.kind == ParameterKind::offset) return at::zeros(slot.shape, at::kFloat);
+at::Tensor initial_value(const ModelConfig& config, const Parameter& parameter, uint64_t seed, uint64_t number) {
+  if (parameter.role == ParameterRole::gain) return at::ones(parameter.shape, at::kFloat);
+  if (parameter.group() == OptimizerGroup::vector) return at::zeros(parameter.shape, at::kFloat);
   double deviation = config.initializer_range;
-  if (slot.kind == ParameterKind::residual) {
-    deviation /= std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
-  }
-  at::Tensor tensor = at::empty(slot.shape, at::kFloat);
+  if (parameter.residual) deviation /= std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
+  at::Tensor tensor = at::empty(parameter.shape, at::kFloat);
   fill_normal(tensor, deviation, seed, number);
   return tensor;
 }

@@ -7,107 +7,171 @@
 namespace xinslm {
 namespace {
 
-using enum ParameterKind;
+using enum ParameterRole;
 
+/// What follows from a role.
+struct RoleTraits {
+  OptimizerGroup group;
+  PackedAs packed;
+  bool in_model_type;
+};
+
+RoleTraits traits(ParameterRole role) {
+  switch (role) {
+    case embedding:
+    case head:
+      return {OptimizerGroup::table, PackedAs::q8, true};
+    case attention:
+    case dense:
+      return {OptimizerGroup::matrix, PackedAs::q8, true};
+    case expert:
+      return {OptimizerGroup::matrix, PackedAs::mxfp4, true};
+    case router:
+      return {OptimizerGroup::table, PackedAs::none, false};
+    case gain:
+    case bias:
+    case sink:
+      break;
+  }
+  return {OptimizerGroup::vector, PackedAs::none, false};
+}
+
+/// Writes the rows of the table.
 class LayoutWriter {
  public:
-  LayoutWriter(const ModelConfig& config, std::vector<ParameterSlot>& slots) : config_(config), slots_(slots) {}
+  /// @param layer  -1 outside of the layers
+  LayoutWriter(const ModelConfig& config, int64_t layer, std::vector<ParameterSlot>& slots)
+      : config_(config), layer_(layer), prefix_(layer < 0 ? "" : cat("model.layers.", layer, ".")), slots_(slots) {}
 
-  void add(const std::string& name, std::vector<int64_t> shape, ParameterKind kind, at::Tensor& tensor) {
-    slots_.push_back({prefix_ + name, std::move(shape), kind, false, &tensor, nullptr});
+  ParameterSlot& add(const std::string& name, std::vector<int64_t> shape, ParameterRole role, at::Tensor& tensor) {
+    ParameterSlot& slot = slots_.emplace_back();
+    slot.name = prefix_ + name;
+    slot.shape = std::move(shape);
+    slot.role = role;
+    slot.layer = layer_;
+    slot.tensor = &tensor;
+    return slot;
   }
 
-  void add(const std::string& name, std::vector<int64_t> shape, ParameterKind kind, Projection& matrix) {
-    add(name, std::move(shape), kind, matrix.weight);
-    slots_.back().projection = &matrix;
+  ParameterSlot& add(const std::string& name, std::vector<int64_t> shape, ParameterRole role, Projection& matrix) {
+    ParameterSlot& slot = add(name, std::move(shape), role, matrix.weight);
+    if (slot.packed_as() == PackedAs::q8) slot.projection = &matrix;
+    return slot;
   }
 
-  void layer(int64_t index, LayerWeights& w) {
-    prefix_ = cat("model.layers.", index, ".");
+  void layer(LayerWeights& w) {
     add("input_layernorm.weight", {config_.hidden_size}, gain, w.input_norm);
-    attention(w);
+    add_attention(w);
     add("post_attention_layernorm.weight", {config_.hidden_size}, gain, w.mlp_norm);
-    if (config_.is_moe(index)) {
-      experts(w);
+    if (config_.is_moe(layer_)) {
+      add_experts(w);
     } else {
-      dense(w);
+      add_dense(w);
     }
-    prefix_.clear();
   }
 
  private:
-  void projection(const std::string& name, int64_t out, int64_t in, ParameterKind kind, bool biased,
-                  Projection& matrix) {
-    add(name + ".weight", {out, in}, kind, matrix);
-    if (kind == router) slots_.back().projection = nullptr;
-    if (biased) add(name + ".bias", {out}, offset, matrix.bias);
+  void projection(const std::string& name, int64_t out, int64_t in, ParameterRole role, bool biased, Projection& matrix,
+                  bool residual = false) {
+    add(name + ".weight", {out, in}, role, matrix).residual = residual;
+    if (biased) add(name + ".bias", {out}, bias, matrix.bias);
   }
 
-  void attention(LayerWeights& w) {
+  void add_attention(LayerWeights& w) {
     const int64_t hidden = config_.hidden_size;
     const int64_t query_width = config_.num_attention_heads * config_.head_dim;
     const int64_t key_width = config_.num_key_value_heads * config_.head_dim;
     const bool biased = config_.attention_bias;
-    projection("self_attn.q_proj", query_width, hidden, matrix, biased, w.query);
-    projection("self_attn.k_proj", key_width, hidden, matrix, biased, w.key);
-    projection("self_attn.v_proj", key_width, hidden, matrix, biased, w.value);
+    projection("self_attn.q_proj", query_width, hidden, attention, biased, w.query);
+    projection("self_attn.k_proj", key_width, hidden, attention, biased, w.key);
+    projection("self_attn.v_proj", key_width, hidden, attention, biased, w.value);
     if (config_.qk_norm) {
       add("self_attn.q_norm.weight", {config_.head_dim}, gain, w.query_norm);
       add("self_attn.k_norm.weight", {config_.head_dim}, gain, w.key_norm);
     }
-    if (config_.attention_sinks) add("self_attn.sinks", {config_.num_attention_heads}, offset, w.sinks);
-    projection("self_attn.o_proj", hidden, query_width, residual, biased, w.output);
+    if (config_.attention_sinks) add("self_attn.sinks", {config_.num_attention_heads}, sink, w.sinks);
+    projection("self_attn.o_proj", hidden, query_width, attention, biased, w.output, /*residual=*/true);
   }
 
-  void experts(LayerWeights& w) {
+  /// The matrices of all experts and their biases, [E, in, out] and [E, out].
+  void add_expert_matrix(const std::string& name, int64_t in, int64_t out, Projection& matrix,
+                         std::shared_ptr<ExpertMatrices>& packed, bool residual) {
     const int64_t count = config_.num_experts;
-    const int64_t hidden = config_.hidden_size;
-    const int64_t width = config_.intermediate_size;
-    projection("mlp.router", count, hidden, router, config_.router_bias, w.router);
-    const auto add_expert = [&](const char* name, std::vector<int64_t> shape, ParameterKind kind, at::Tensor& tensor) {
-      add(name, std::move(shape), kind, tensor);
-      slots_.back().expert = true;
-    };
-    add_expert("mlp.experts.gate_up_proj", {count, hidden, 2 * width}, matrix, w.gate_up.weight);
-    if (config_.expert_bias) add_expert("mlp.experts.gate_up_proj_bias", {count, 2 * width}, offset, w.gate_up.bias);
-    add_expert("mlp.experts.down_proj", {count, width, hidden}, residual, w.down.weight);
-    if (config_.expert_bias) add_expert("mlp.experts.down_proj_bias", {count, hidden}, offset, w.down.bias);
+    ParameterSlot& weight = add(name, {count, in, out}, expert, matrix);
+    weight.per_expert = true;
+    weight.residual = residual;
+    weight.experts = &packed;
+    if (config_.expert_bias) add(name + "_bias", {count, out}, bias, matrix.bias).per_expert = true;
   }
 
-  void dense(LayerWeights& w) {
-    const int64_t hidden = config_.hidden_size;
-    const int64_t width = config_.dense_width();
-    const bool biased = config_.expert_bias;
-    projection("mlp.gate_up_proj", 2 * width, hidden, matrix, biased, w.gate_up);
-    projection("mlp.down_proj", hidden, width, residual, biased, w.down);
+  void add_experts(LayerWeights& w) {
+    const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
+    projection("mlp.router", config_.num_experts, hidden, router, config_.router_bias, w.router);
+    add_expert_matrix("mlp.experts.gate_up_proj", hidden, 2 * width, w.gate_up, w.gate_up_packed, false);
+    add_expert_matrix("mlp.experts.down_proj", width, hidden, w.down, w.down_packed, /*residual=*/true);
+  }
+
+  void add_dense(LayerWeights& w) {
+    const int64_t hidden = config_.hidden_size, width = config_.dense_width();
+    projection("mlp.gate_up_proj", 2 * width, hidden, dense, config_.expert_bias, w.gate_up);
+    projection("mlp.down_proj", hidden, width, dense, config_.expert_bias, w.down, /*residual=*/true);
   }
 
   const ModelConfig& config_;
-  std::vector<ParameterSlot>& slots_;
+  int64_t layer_;
   std::string prefix_;
+  std::vector<ParameterSlot>& slots_;
 };
 
 }  // namespace
 
-int64_t ParameterSlot::numel() const {
+OptimizerGroup Parameter::group() const {
+  return traits(role).group;
+}
+
+PackedAs Parameter::packed_as() const {
+  return traits(role).packed;
+}
+
+bool Parameter::in_model_type() const {
+  return traits(role).in_model_type;
+}
+
+bool Parameter::only_looked_up(const ModelConfig& config) const {
+  return role == embedding && !config.tie_word_embeddings;
+}
+
+int64_t Parameter::numel() const {
   int64_t product = 1;
   for (const int64_t size : shape) product *= size;
   return product;
 }
 
+std::vector<ParameterSlot> layer_layout(const ModelConfig& config, int64_t layer, LayerWeights& weights) {
+  std::vector<ParameterSlot> slots;
+  LayoutWriter(config, layer, slots).layer(weights);
+  return slots;
+}
+
 std::vector<ParameterSlot> parameter_layout(const ModelConfig& config, ModelWeights& weights) {
   std::vector<ParameterSlot> slots;
-  LayoutWriter writer(config, slots);
+  LayoutWriter outside(config, -1, slots);
   weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
-  writer.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, embedding, weights.embedding);
-  for (size_t index = 0; index < weights.layers.size(); ++index) {
-    writer.layer(static_cast<int64_t>(index), weights.layers[index]);
+  outside.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, embedding, weights.embedding);
+  for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
+    LayoutWriter(config, static_cast<int64_t>(layer), slots).layer(weights.layers[layer]);
   }
-  writer.add("model.norm.weight", {config.hidden_size}, gain, weights.norm);
+  outside.add("model.norm.weight", {config.hidden_size}, gain, weights.norm);
   if (!config.tie_word_embeddings) {
-    writer.add("lm_head.weight", {config.vocab_size, config.hidden_size}, matrix, weights.head);
+    outside.add("lm_head.weight", {config.vocab_size, config.hidden_size}, head, weights.head);
   }
   return slots;
+}
+
+std::vector<Parameter> parameter_table(const ModelConfig& config) {
+  ModelWeights unused;
+  const auto slots = parameter_layout(config, unused);
+  return {slots.begin(), slots.end()};
 }
 
 }  // namespace xinslm

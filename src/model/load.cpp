@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "xinslm/core/device.h"
 #include "xinslm/core/device_memory.h"
@@ -17,14 +19,15 @@ namespace fs = std::filesystem;
 namespace xinslm {
 namespace {
 
+using Tensors = std::map<std::string, at::Tensor>;
+
 void check_float(const std::string& name, const at::Tensor& tensor) {
   if (at::isFloatingType(tensor.scalar_type())) return;
   data_error("tensor ", name, " is of type ", tensor.scalar_type(), ", expected floating point");
 }
 
 /// The tensors `prefix`_blocks and `prefix`_scales as one.
-c10::intrusive_ptr<Mxfp4Tensor> packed_tensor(const std::map<std::string, at::Tensor>& parts,
-                                              const std::string& prefix) {
+c10::intrusive_ptr<Mxfp4Tensor> packed_tensor(const Tensors& parts, const std::string& prefix) {
   const auto blocks = parts.find(cat(prefix, blocks_suffix)), scales = parts.find(cat(prefix, scales_suffix));
   for (const auto& [found, end] : {std::pair{blocks, blocks_suffix}, std::pair{scales, scales_suffix}}) {
     if (found == parts.end()) data_error("tensor ", prefix, end, " is missing");
@@ -32,31 +35,23 @@ c10::intrusive_ptr<Mxfp4Tensor> packed_tensor(const std::map<std::string, at::Te
   return Mxfp4Tensor::from_checkpoint(blocks->second.flatten(-2).unflatten(-1, {-1, 16}), scales->second, prefix);
 }
 
-/// Dense matrices in 8-bit blocks; `parts` loses what belongs to them.
-void set_dense(Transformer& model, std::map<std::string, at::Tensor>& parts) {
-  for (auto part = parts.begin(); part != parts.end();) {
-    if (!part->first.ends_with(q8_suffix)) {
-      ++part;
-      continue;
-    }
-    const std::string name = part->first.substr(0, part->first.size() - q8_suffix.size());
-    const auto scales = parts.find(cat(name, q8_scales_suffix));
-    if (scales == parts.end()) data_error("tensor ", name, q8_scales_suffix, " is missing");
-    model.set_packed(name, Q8Tensor::from_checkpoint(part->second, scales->second, name));
-    parts.erase(scales);
-    part = parts.erase(part);
-  }
+/// A dense matrix in 8-bit blocks, if the file has it so.
+void set_dense(Transformer& model, const std::string& name, Tensors& left) {
+  const auto values = left.extract(cat(name, q8_suffix)), scales = left.extract(cat(name, q8_scales_suffix));
+  if (!values && !scales) return;
+  if (!values || !scales) data_error("tensor ", name, values ? q8_scales_suffix : q8_suffix, " is missing");
+  model.set_packed(name, Q8Tensor::from_checkpoint(values.mapped(), scales.mapped(), name));
 }
 
-/// Experts in MXFP4, under the names of gpt-oss' checkpoints.
-void set_experts(Transformer& model, const std::map<std::string, at::Tensor>& parts) {
-  if (parts.empty()) return;
-  for (int64_t layer = 0; layer < model.config().num_hidden_layers; ++layer) {
-    if (!model.config().is_moe(layer)) continue;
-    const std::string prefix = cat("model.layers.", layer, ".mlp.experts.");
-    model.set_packed_experts(layer, packed_tensor(parts, prefix + "gate_up_proj"),
-                             packed_tensor(parts, prefix + "down_proj"));
+/// A layer's two matrices of experts in MXFP4, if the file has them so, under the names of gpt-oss' checkpoints.
+void set_experts(Transformer& model, int64_t layer, const std::vector<std::string>& names, Tensors& left) {
+  std::vector<std::string> parts;
+  for (const std::string& name : names) {
+    for (const auto suffix : {blocks_suffix, scales_suffix}) parts.push_back(cat(name, suffix));
   }
+  if (std::ranges::none_of(parts, [&](const std::string& part) { return left.contains(part); })) return;
+  model.set_packed_experts(layer, packed_tensor(left, names.at(0)), packed_tensor(left, names.at(1)));
+  for (const std::string& part : parts) left.erase(part);
 }
 
 /// Bytes that the weights take on a device where floating ones get a type.
@@ -80,19 +75,20 @@ void require_room(const NamedTensors& weights, at::Device device, at::ScalarType
 }
 
 void set_all(Transformer& model, const NamedTensors& weights) {
-  const bool tied = model.config().tie_word_embeddings;
-  std::map<std::string, at::Tensor> packed;
-  for (const auto& [name, tensor] : weights) {
-    if (name.ends_with(blocks_suffix) || name.ends_with(scales_suffix) || name.ends_with(q8_suffix)) {
-      packed.emplace(name, tensor);
-      continue;
+  Tensors left(weights.begin(), weights.end());
+  if (model.config().tie_word_embeddings) left.erase("lm_head.weight");  // some tools store the tied head as well
+  std::map<int64_t, std::vector<std::string>> experts;                   // names by layer
+  for (const Parameter& parameter : model.table()) {
+    const std::string& name = parameter.name;
+    if (const auto found = left.extract(name)) {
+      check_float(name, found.mapped());
+      model.set_parameter(name, found.mapped());
     }
-    check_float(name, tensor);
-    if (tied && name == "lm_head.weight") continue;  // some tools store the tied head as well
-    model.set_parameter(name, tensor);
+    if (parameter.packed_as() == PackedAs::q8) set_dense(model, name, left);
+    if (parameter.packed_as() == PackedAs::mxfp4) experts[parameter.layer].push_back(name);
   }
-  set_dense(model, packed);
-  set_experts(model, packed);
+  for (const auto& [layer, names] : experts) set_experts(model, layer, names, left);
+  if (!left.empty()) data_error("tensor ", left.begin()->first, " does not belong to this model");
 }
 
 }  // namespace

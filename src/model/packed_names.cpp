@@ -5,14 +5,6 @@
 
 namespace xinslm {
 
-bool is_expert_matrix(std::string_view name) {
-  return name.ends_with("experts.gate_up_proj") || name.ends_with("experts.down_proj");
-}
-
-bool is_attention_matrix(std::string_view name) {
-  return name.find(".self_attn.") != std::string_view::npos && name.ends_with("_proj.weight");
-}
-
 void mark_packed(const std::filesystem::path& folder) {
   Json config = read_json(folder / "config.json");
   config["quantization_config"] = {

@@ -39,6 +39,10 @@ bool fill_compact(const ParameterSlot& slot) {
   return may && slot.projection->compact->fill(tensor);
 }
 
+std::shared_ptr<ExpertMatrices> experts_on(at::Device device, const ExpertMatrices& experts) {
+  return std::make_shared<ExpertMatrices>(c10::make_intrusive<Mxfp4Tensor>(experts.source().saved_parts()), device);
+}
+
 /// LibTorch's kernels for Apple's GPU count the elements of a gradient in 32 bits.
 void check_gradient(at::Device device, const std::string& name, const at::Tensor& tensor) {
   constexpr int64_t most = int64_t{1} << 32;
@@ -58,6 +62,7 @@ Transformer::Transformer(const ModelConfig& config, at::Device device, at::Scala
   }
   validate(config, "model");
   for (const ParameterSlot& slot : parameter_layout(config_, weights_)) {
+    table_.push_back(slot);
     parameters_.emplace_back(slot.name, at::Tensor());
     forget_compact(slot);
   }
@@ -65,10 +70,9 @@ Transformer::Transformer(const ModelConfig& config, at::Device device, at::Scala
 
 Transformer::Transformer(const ModelConfig& config, at::Device device, at::ScalarType type, uint64_t seed)
     : Transformer(config, device, type) {
-  const auto slots = parameter_layout(config_, weights_);
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const at::ScalarType kept = slots[i].in_model_type() ? type_ : at::kFloat;
-    parameters_[i].second = initial_value(config_, slots[i], seed, i).to(device_, kept);
+  for (size_t i = 0; i < table_.size(); ++i) {
+    const at::ScalarType kept = table_[i].in_model_type() ? type_ : at::kFloat;
+    parameters_[i].second = initial_value(config_, table_[i], seed, i).to(device_, kept);
   }
   bind_weights();
 }
@@ -96,6 +100,25 @@ void Transformer::set_parameter(const std::string& name, const at::Tensor& value
   data_error("tensor ", name, " does not belong to this model");
 }
 
+Transformer Transformer::converted(const ModelConfig& config, at::Device device, at::ScalarType type) const {
+  Transformer model(config, device, type);
+  if (!std::ranges::equal(table_, model.table_, {}, &Parameter::name, &Parameter::name)) {
+    data_error("a model with these parameters cannot become one of another architecture");
+  }
+  ModelWeights weights = weights_;
+  const auto from = parameter_layout(config_, weights), to = parameter_layout(config, model.weights_);
+  for (size_t i = 0; i < from.size(); ++i) {
+    const ParameterSlot& slot = from[i];
+    model.table_[i].trained = table_[i].trained;
+    if (slot.tensor->defined()) model.set_parameter(slot.name, *slot.tensor);
+    if (slot.projection != nullptr && slot.projection->packed) model.set_packed(slot.name, slot.projection->packed);
+    if (slot.experts == nullptr || !*slot.experts) continue;
+    *to[i].experts = device == device_ ? *slot.experts : experts_on(device, **slot.experts);
+    model.packed_.insert(slot.name);
+  }
+  return model;
+}
+
 void Transformer::set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxfp4Tensor>& gate_up,
                                      const c10::intrusive_ptr<Mxfp4Tensor>& down) {
   if (layer < 0 || layer >= config_.num_hidden_layers || !config_.is_moe(layer)) {
@@ -107,8 +130,8 @@ void Transformer::set_packed_experts(int64_t layer, const c10::intrusive_ptr<Mxf
   LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   weights.gate_up_packed = std::make_shared<ExpertMatrices>(gate_up, device_);
   weights.down_packed = std::make_shared<ExpertMatrices>(down, device_);
-  for (const char* name : {"gate_up_proj", "down_proj"}) {
-    packed_.insert(cat("model.layers.", layer, ".mlp.experts.", name));
+  for (const ParameterSlot& slot : layer_layout(config_, layer, weights)) {
+    if (slot.experts != nullptr) packed_.insert(slot.name);
   }
 }
 
@@ -141,12 +164,18 @@ bool Transformer::move_next_matrices() const {
   return moved > 0;
 }
 
+void Transformer::train_only(const std::function<bool(const Parameter&)>& wanted) {
+  for (Parameter& parameter : table_) parameter.trained = wanted(parameter);
+}
+
 void Transformer::require_grad(bool on) {
-  for (auto& [name, tensor] : parameters_) {
+  for (size_t i = 0; i < table_.size(); ++i) {
+    auto& [name, tensor] = parameters_[i];
     if (!tensor.defined()) continue;
-    if (on) check_gradient(device_, name, tensor);
-    if (on) tensor = writable(tensor);
-    tensor.requires_grad_(on);
+    const bool learned = on && table_[i].trained;
+    if (learned) check_gradient(device_, name, tensor);
+    if (learned) tensor = writable(tensor);
+    tensor.requires_grad_(learned);
   }
   bind_weights();
   if (!on) return;
@@ -154,21 +183,19 @@ void Transformer::require_grad(bool on) {
 }
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const ModelConfig& config) {
-  ModelWeights unused;
   std::vector<std::pair<std::string, std::vector<int64_t>>> shapes;
-  for (const ParameterSlot& slot : parameter_layout(config, unused)) shapes.emplace_back(slot.name, slot.shape);
+  for (const Parameter& parameter : parameter_table(config)) shapes.emplace_back(parameter.name, parameter.shape);
   return shapes;
 }
 
 ParameterCounts count_parameters(const ModelConfig& config) {
-  ModelWeights unused;
   ParameterCounts counts;
-  for (const ParameterSlot& slot : parameter_layout(config, unused)) {
-    const int64_t count = slot.numel();
+  for (const Parameter& parameter : parameter_table(config)) {
+    const int64_t count = parameter.numel();
     counts.total += count;
-    if (slot.expert && slot.kind != ParameterKind::offset) counts.expert += count;
-    if (slot.only_looked_up(config)) continue;
-    counts.active += slot.expert ? count / config.num_experts * config.num_experts_per_tok : count;
+    if (parameter.role == ParameterRole::expert) counts.expert += count;
+    if (parameter.only_looked_up(config)) continue;
+    counts.active += parameter.per_expert ? count / config.num_experts * config.num_experts_per_tok : count;
   }
   return counts;
 }
@@ -189,13 +216,10 @@ int64_t bytes_read_per_token(const Transformer& model, int64_t num_experts_per_t
     int64_t own = slot.tensor->defined() ? static_cast<int64_t>(slot.tensor->nbytes()) : 0;
     if (slot.projection != nullptr && slot.projection->packed) own = slot.projection->packed->bytes();
     if (slot.projection != nullptr && slot.projection->is_compact()) own = slot.projection->compact->bytes();
-    bytes += slot.expert ? own / config.num_experts * experts : own;
+    if (slot.experts != nullptr && *slot.experts) own = (*slot.experts)->bytes();
+    bytes += slot.per_expert ? own / config.num_experts * experts : own;
   }
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const LayerWeights& of = weights.layers[static_cast<size_t>(layer)];
-    if (of.gate_up_packed) {
-      bytes += (of.gate_up_packed->bytes() + of.down_packed->bytes()) / config.num_experts * experts;
-    }
     const int64_t window = config.window(layer), seen = window > 0 ? std::min(window, length) : length;
     bytes += 2 * seen * config.num_key_value_heads * kv_row_bytes(config.head_dim, kv_type);
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -36,10 +37,10 @@ class Encoder {
  public:
   Encoder(QuantizeOptions options, Report report) : options_(options), report_(std::move(report)) {}
 
-  const Encoded& encode(const std::string& name, const at::Tensor& weight) {
+  const Encoded& encode(const std::string& name, PackedAs form, const at::Tensor& weight) {
     if (name == name_) return encoded_;
     QuantizedTensorReport report{name, static_cast<int64_t>(weight.nbytes()), 0, {}};
-    encoded_ = is_expert_matrix(name) ? experts(name, weight, report.error) : dense(name, weight, report.error);
+    encoded_ = form == PackedAs::mxfp4 ? experts(name, weight, report.error) : dense(name, weight, report.error);
     report.bytes_after = static_cast<int64_t>(encoded_.values.nbytes() + encoded_.scales.nbytes());
     name_ = name;
     // Asked for anew where a shard ends between values and scales.
@@ -84,36 +85,30 @@ class Encoder {
   Encoded encoded_;
 };
 
-/// Names of the model's dense matrices, the router's left out.
-std::set<std::string> dense_matrices(const ModelConfig& config) {
-  ModelWeights unused;
-  std::set<std::string> names;
-  for (const ParameterSlot& slot : parameter_layout(config, unused)) {
-    if (slot.projection != nullptr) names.insert(slot.name);
-  }
-  return names;
-}
-
 /// What the new file holds, in the order of the old one.
 class Plan {
  public:
-  Plan(const ModelConfig& config, DenseForm dense, std::shared_ptr<Encoder> encoder)
-      : dense_(dense), matrices_(dense_matrices(config)), encoder_(std::move(encoder)) {}
+  Plan(const ModelConfig& config, DenseForm dense, std::shared_ptr<Encoder> encoder) : encoder_(std::move(encoder)) {
+    for (const Parameter& parameter : parameter_table(config)) {
+      forms_[parameter.name] = quantized_form(parameter, dense);
+      if (dense == DenseForm::bfloat16 && parameter.packed_as() == PackedAs::q8) shortened_.insert(parameter.name);
+    }
+  }
 
-  bool encodes(const std::string& name) const {
-    if (is_expert_matrix(name)) return true;
-    return (dense_ == DenseForm::q8 && matrices_.contains(name)) ||
-           (dense_ == DenseForm::attention && is_attention_matrix(name));
+  /// What becomes of a tensor; of those that are packed already nothing.
+  PackedAs form(const std::string& name) const {
+    const auto found = forms_.find(name);
+    return found == forms_.end() ? PackedAs::none : found->second;
   }
 
   void add(const std::string& name, const at::Tensor& weight) {
-    if (is_expert_matrix(name)) {
+    const PackedAs wanted = form(name);
+    if (wanted == PackedAs::mxfp4) {
       add_experts(name, weight);
-    } else if (encodes(name)) {
+    } else if (wanted == PackedAs::q8) {
       add_dense(name, weight);
     } else {
-      const bool shortened = dense_ == DenseForm::bfloat16 && matrices_.contains(name);
-      const at::ScalarType type = shortened ? at::kBFloat16 : weight.scalar_type();
+      const at::ScalarType type = shortened_.contains(name) ? at::kBFloat16 : weight.scalar_type();
       sources_.push_back({name, type, weight.sizes().vec(), [=] { return weight.to(type); }});
     }
   }
@@ -137,8 +132,9 @@ class Plan {
 
   void add_part(const std::string& name, std::string_view suffix, const at::Tensor& weight, at::ScalarType type,
                 const std::vector<int64_t>& sizes, at::Tensor Encoded::*part) {
-    sources_.push_back(
-        {cat(name, suffix), type, sizes, [=, encoder = encoder_] { return encoder->encode(name, weight).*part; }});
+    sources_.push_back({cat(name, suffix), type, sizes, [=, encoder = encoder_, wanted = form(name)] {
+                          return encoder->encode(name, wanted, weight).*part;
+                        }});
   }
 
   static int64_t blocks_of(const std::string& name, const at::Tensor& weight, int64_t in) {
@@ -147,8 +143,8 @@ class Plan {
                 ", so it has no whole blocks");
   }
 
-  DenseForm dense_;
-  std::set<std::string> matrices_;
+  std::map<std::string, PackedAs> forms_;  // of each parameter
+  std::set<std::string> shortened_;        // to bfloat16
   std::shared_ptr<Encoder> encoder_;
   TensorSources sources_;
 };
@@ -166,6 +162,12 @@ void copy_other_files(const fs::path& source, const fs::path& target) {
 
 }  // namespace
 
+PackedAs quantized_form(const Parameter& parameter, DenseForm dense) {
+  const PackedAs form = parameter.packed_as();
+  const bool attention = dense == DenseForm::attention && parameter.role == ParameterRole::attention;
+  return form == PackedAs::mxfp4 || dense == DenseForm::q8 || attention ? form : PackedAs::none;
+}
+
 bool quantize_model(const fs::path& source, const fs::path& target, const QuantizeOptions& options,
                     const std::function<bool(const QuantizedTensorReport&, double share)>& done) {
   const ModelConfig config = read_model_config(source);
@@ -176,7 +178,7 @@ bool quantize_model(const fs::path& source, const fs::path& target, const Quanti
               if (!done(report, static_cast<double>(++finished) / static_cast<double>(count))) throw Stopped();
             }));
   for (const auto& [name, tensor] : weights) {
-    count += plan.encodes(name);
+    count += plan.form(name) != PackedAs::none;
     plan.add(name, tensor);  // what is packed already stays as it is
   }
   if (count == 0) {
@@ -197,22 +199,15 @@ bool quantize_model(const fs::path& source, const fs::path& target, const Quanti
 
 Transformer dequantized(const Transformer& model, at::ScalarType type) {
   Transformer exact(model.config(), model.device(), type);
-  for (const auto& [name, tensor] : model.parameters()) {
-    if (tensor.defined()) exact.set_parameter(name, tensor);
-  }
   ModelWeights weights = model.weights();
   for (const ParameterSlot& slot : parameter_layout(model.config(), weights)) {
-    if (slot.projection == nullptr || !slot.projection->packed) continue;
-    exact.set_parameter(slot.name, slot.projection->packed->dequantize(type));
-  }
-  for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
-    const auto set = [&](const std::shared_ptr<ExpertMatrices>& packed, const char* name) {
-      if (!packed) return;
-      exact.set_parameter(cat("model.layers.", layer, ".mlp.experts.", name),
-                          packed->source().dequantize(type).transpose(1, 2).contiguous());
-    };
-    set(weights.layers[layer].gate_up_packed, "gate_up_proj");
-    set(weights.layers[layer].down_packed, "down_proj");
+    if (slot.projection != nullptr && slot.projection->packed) {
+      exact.set_parameter(slot.name, slot.projection->packed->dequantize(type));
+    } else if (slot.experts != nullptr && *slot.experts) {
+      exact.set_parameter(slot.name, (*slot.experts)->source().dequantize(type).transpose(1, 2).contiguous());
+    } else if (slot.tensor->defined()) {
+      exact.set_parameter(slot.name, *slot.tensor);
+    }
   }
   return exact;
 }

@@ -40,38 +40,38 @@ at::Tensor random_bytes(const std::vector<int64_t>& sizes, uint64_t seed, uint64
   return bytes;
 }
 
-void add_packed(TensorSources& sources, const ModelConfig& config, const ParameterSlot& slot, uint64_t seed,
+void add_packed(TensorSources& sources, const ModelConfig& config, const Parameter& parameter, uint64_t seed,
                 uint64_t number) {
-  const int64_t experts = slot.shape[0], in = slot.shape[1], rows = slot.shape[2];
+  const int64_t experts = parameter.shape[0], in = parameter.shape[1], rows = parameter.shape[2];
   if (in % quant_block != 0) {
-    usage_error("parameter ", slot.name, " has ", in, " inputs; MXFP4 needs a multiple of ", quant_block);
+    usage_error("parameter ", parameter.name, " has ", in, " inputs; MXFP4 needs a multiple of ", quant_block);
   }
   const std::vector<int64_t> scales{experts, rows, in / quant_block};
   std::vector<int64_t> blocks = scales;
   blocks.push_back(quant_block / 2);
   const int exponent = static_cast<int>(std::lround(std::log2(config.initializer_range / code_deviation)));
   sources.push_back(
-      {cat(slot.name, blocks_suffix), at::kByte, blocks, [=] { return random_bytes(blocks, seed, number); }});
-  sources.push_back(
-      {cat(slot.name, scales_suffix), at::kByte, scales, [=] { return at::full(scales, 127 + exponent, at::kByte); }});
+      {cat(parameter.name, blocks_suffix), at::kByte, blocks, [=] { return random_bytes(blocks, seed, number); }});
+  sources.push_back({cat(parameter.name, scales_suffix), at::kByte, scales,
+                     [=] { return at::full(scales, 127 + exponent, at::kByte); }});
 }
 
 }  // namespace
 
 void write_random_model(const fs::path& target, const ModelConfig& config, const Tokenizer& tokenizer, bool packed,
                         uint64_t seed, bool replace, const GenerationSettings& generation) {
-  ModelWeights unused;
   TensorSources sources;
-  const std::vector<ParameterSlot> slots = parameter_layout(config, unused);
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const ParameterSlot& slot = slots[i];
-    if (packed && is_expert_matrix(slot.name)) {
-      add_packed(sources, config, slot, seed, i);
+  const std::vector<Parameter> table = parameter_table(config);
+  for (size_t i = 0; i < table.size(); ++i) {
+    const Parameter& parameter = table[i];
+    if (packed && parameter.packed_as() == PackedAs::mxfp4) {
+      add_packed(sources, config, parameter, seed, i);
       continue;
     }
-    const at::ScalarType type = slot.in_model_type() ? at::kBFloat16 : at::kFloat;
-    sources.push_back({slot.name, type, slot.shape,
-                       [&config, &slot, type, seed, i] { return initial_value(config, slot, seed, i).to(type); }});
+    const at::ScalarType type = parameter.in_model_type() ? at::kBFloat16 : at::kFloat;
+    sources.push_back({parameter.name, type, parameter.shape, [&config, &parameter, type, seed, i] {
+                         return initial_value(config, parameter, seed, i).to(type);
+                       }});
   }
   for (TensorSource& source : sources) {
     source.make = [make = std::move(source.make)] {

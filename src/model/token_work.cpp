@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "xinslm/model/parameter.h"
 #include "xinslm/quant/formats.h"
 
 namespace xinslm {
@@ -37,20 +38,22 @@ TokenWork attention(const ModelConfig& config, int64_t length) {
 }  // namespace
 
 std::vector<TokenWork> token_work(const ModelConfig& config, int64_t length) {
-  const int64_t hidden = config.hidden_size, layers = config.num_hidden_layers;
-  const int64_t queries = config.num_attention_heads * config.head_dim;
-  const int64_t keys = config.num_key_value_heads * config.head_dim;
-  const int64_t moe_layers = layers - config.num_dense_layers;
-  std::vector<TokenWork> parts{dense("query, key, value", layers * hidden * (queries + 2 * keys)),
-                               attention(config, length), dense("attention output", layers * hidden * queries)};
-  if (moe_layers > 0) {
-    parts.push_back(router(moe_layers * config.num_experts * hidden));
-    parts.push_back(experts(moe_layers * config.num_experts_per_tok * 3 * hidden * config.intermediate_size));
+  int64_t inputs = 0, outputs = 0, routers = 0, chosen = 0, dense_layers = 0, head = 0;
+  for (const Parameter& parameter : parameter_table(config)) {
+    const int64_t count = parameter.numel();
+    if (parameter.role == ParameterRole::attention) (parameter.residual ? outputs : inputs) += count;
+    if (parameter.role == ParameterRole::router) routers += count;
+    if (parameter.role == ParameterRole::expert) chosen += count / config.num_experts * config.num_experts_per_tok;
+    if (parameter.role == ParameterRole::dense) dense_layers += count;
+    const bool tied = parameter.role == ParameterRole::embedding && config.tie_word_embeddings;
+    if (parameter.role == ParameterRole::head || tied) head += count;
   }
-  if (config.num_dense_layers > 0) {
-    parts.push_back(dense("dense layers", config.num_dense_layers * 3 * hidden * config.dense_width()));
-  }
-  parts.push_back(dense("head", config.vocab_size * hidden));
+  std::vector<TokenWork> parts{dense("query, key, value", inputs), attention(config, length),
+                               dense("attention output", outputs)};
+  if (routers > 0) parts.push_back(router(routers));
+  if (chosen > 0) parts.push_back(experts(chosen));
+  if (dense_layers > 0) parts.push_back(dense("dense layers", dense_layers));
+  parts.push_back(dense("head", head));
   return parts;
 }
 

@@ -228,10 +228,14 @@ void Checkpoints::set_aside_after(int64_t step, int64_t best_step) const {
   }
 }
 
-Transformer read_masters(const fs::path& folder, at::Device device) {
+Transformer read_masters(const fs::path& folder, at::Device device,
+                         const std::function<bool(const Parameter&)>& trained) {
   Transformer masters = load_model(folder, device, at::kFloat);
+  if (trained) masters.train_only(trained);
   const auto mapped = masters.parameters();
-  for (const auto& [name, value] : mapped) masters.set_parameter(name, value.clone());
+  for (size_t i = 0; i < mapped.size(); ++i) {
+    if (masters.table()[i].trained) masters.set_parameter(mapped[i].first, mapped[i].second.clone());
+  }
   return masters;
 }
 

@@ -65,9 +65,9 @@ Transformer Trainer::best_checkpoint_model() const {
   Transformer model = load_model(folder, at::kCPU, at::kFloat);
   if (!ema_) return model;
   // Validation measured the average, so that is what was best.
-  const std::string suffix = Ema::suffix;
-  for (const auto& [name, tensor] : read_trainer_tensors(folder)) {
-    if (name.ends_with(suffix)) model.set_parameter(name.substr(0, name.size() - suffix.size()), tensor);
+  const StateTensors saved(read_trainer_tensors(folder), (folder / "trainer_state.safetensors").string());
+  for (const Parameter& parameter : job_.masters.table()) {
+    if (parameter.trained) model.set_parameter(parameter.name, saved.at(parameter.name + Ema::suffix));
   }
   return model;
 }
@@ -89,10 +89,8 @@ void Trainer::save_packed(const Transformer& model, TrainingOutcome& outcome) co
 
 void Trainer::save_final(const Transformer& model, const std::filesystem::path& target) const {
   const auto type = job_.settings.training.save_type == "bfloat16" ? at::kBFloat16 : at::kFloat;
-  Transformer saved(model.config(), at::kCPU, type);
-  for (const auto& [name, value] : model.parameters()) saved.set_parameter(name, value.detach());
   AtomicDirectory folder(target, true);
-  save_model(folder.path(), saved, *job_.tokenizer, job_.settings.generation);
+  save_model(folder.path(), model.converted(at::kCPU, type), *job_.tokenizer, job_.settings.generation);
   folder.commit();
 }
 

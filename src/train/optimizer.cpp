@@ -8,26 +8,20 @@
 #include "xinslm/train/state_tensors.h"
 
 namespace xinslm {
-ParameterRole parameter_role(const std::string& name) {
-  if (name.ends_with("bias") || name.ends_with("sinks") || name.find("norm") != std::string::npos) {
-    return ParameterRole::offset;
-  }
-  const bool table = name.find("embed_tokens") != std::string::npos || name.find("lm_head") != std::string::npos ||
-                     name.find("router") != std::string::npos;
-  return table ? ParameterRole::table : ParameterRole::matrix;
-}
 
 Optimizer::Optimizer(const Transformer& masters, const Transformer& model, const TrainingSettings& settings)
     : settings_(settings), muon_type_(model.type()) {
   const bool muon = settings.optimizer == "muon";
   for (size_t i = 0; i < masters.parameters().size(); ++i) {
-    const auto& [name, master] = masters.parameters()[i];
+    const Parameter& parameter = masters.table()[i];
+    if (!parameter.trained) continue;
     const at::Tensor computed = model.parameters()[i].second.detach();
     Slot slot;
-    slot.name = name;
-    slot.role = parameter_role(name);
-    slot.muon = muon && slot.role == ParameterRole::matrix;
-    slot.master = master.detach();
+    slot.index = i;
+    slot.name = parameter.name;
+    slot.group = parameter.group();
+    slot.muon = muon && slot.group == OptimizerGroup::matrix;
+    slot.master = masters.parameters()[i].second.detach();
     if (computed.data_ptr() != slot.master.data_ptr()) slot.compute = computed;
     slot.first = at::zeros_like(slot.master);
     if (!slot.muon) slot.second = at::zeros_like(slot.master);
@@ -40,7 +34,7 @@ void Optimizer::adamw(const Slot& slot, const at::Tensor& gradient, double facto
                        .beta1 = settings_.adam_beta1,
                        .beta2 = settings_.adam_beta2,
                        .eps = settings_.adam_epsilon,
-                       .weight_decay = slot.role == ParameterRole::offset ? 0 : settings_.weight_decay,
+                       .weight_decay = slot.group == OptimizerGroup::vector ? 0 : settings_.weight_decay,
                        .step = updates_,
                        .gradient_scale = gradient_scale};
   adamw_step(slot.master, gradient, slot.first, slot.second, slot.compute, step);
@@ -54,13 +48,13 @@ void Optimizer::step(const std::vector<at::Tensor>& gradients, double factor, do
                       .weight_decay = settings_.weight_decay,
                       .gradient_scale = gradient_scale,
                       .type = muon_type_};
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const Slot& slot = slots_[i];
-    if (!gradients[i].defined()) continue;
+  for (const Slot& slot : slots_) {
+    const at::Tensor& gradient = gradients[slot.index];
+    if (!gradient.defined()) continue;
     if (slot.muon) {
-      muon_step(slot.master, gradients[i], slot.first, slot.compute, muon);
+      muon_step(slot.master, gradient, slot.first, slot.compute, muon);
     } else {
-      adamw(slot, gradients[i], factor, gradient_scale);
+      adamw(slot, gradient, factor, gradient_scale);
     }
   }
 }

@@ -10,10 +10,14 @@ namespace xinslm {
 StateTensors::StateTensors(const NamedTensors& tensors, const std::string& where)
     : tensors_(tensors.begin(), tensors.end()), where_(where) {}
 
-void StateTensors::restore(const std::string& name, const at::Tensor& target) const {
+const at::Tensor& StateTensors::at(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) data_error(where_, ": tensor ", name, " is missing; the checkpoint is not of this run");
-  const at::Tensor& saved = found->second;
+  return found->second;
+}
+
+void StateTensors::restore(const std::string& name, const at::Tensor& target) const {
+  const at::Tensor& saved = at(name);
   if (saved.sizes() != target.sizes() || saved.scalar_type() != target.scalar_type()) {
     data_error(where_, ": tensor ", name, " is ", saved.scalar_type(), " ", saved.sizes(), ", expected ",
                target.scalar_type(), " ", target.sizes());

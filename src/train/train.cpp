@@ -34,10 +34,8 @@ fs::path weights_folder(const TrainRequest& request) {
 
 Transformer make_masters(const ModelConfig& config, const fs::path& source, at::Device device, int64_t seed) {
   if (source.empty()) return Transformer(config, device, at::kFloat, static_cast<uint64_t>(seed));
-  const Transformer loaded = read_masters(source, device);
-  Transformer masters(config, device, at::kFloat);  // the settings may differ in what is not architecture
-  for (const auto& [name, value] : loaded.parameters()) masters.set_parameter(name, value);
-  return masters;
+  // The settings may differ in what is not architecture.
+  return read_masters(source, device).converted(config, device, at::kFloat);
 }
 
 at::ScalarType compute_type(const TrainRequest& request, const fs::path& checkpoint, at::Device device) {

@@ -30,11 +30,12 @@ double since(Clock::time_point start) {
 /// The model that computes: the masters themselves in float32, else copies of the matrices in `type`. Matrices that
 /// will be rounded are copies in any case.
 Transformer computing_model(const Transformer& masters, at::ScalarType type, const Settings& settings) {
-  Transformer model(masters.config(), masters.device(), type);
-  for (const auto& [name, master] : masters.parameters()) {
-    const bool apart =
-        type == at::kFloat && settings.training.qat_start < 1 && FakeQuantizer::rounds(name, settings.quantization);
-    model.set_parameter(name, apart ? master.detach().clone() : master);
+  Transformer model = masters.converted(masters.device(), type);
+  for (size_t i = 0; type == at::kFloat && settings.training.qat_start < 1 && i < model.table().size(); ++i) {
+    const auto& [name, master] = masters.parameters()[i];
+    if (FakeQuantizer::rounds(model.table()[i], settings.quantization)) {
+      model.set_parameter(name, master.detach().clone());
+    }
   }
   model.require_grad(true);
   return model;

@@ -5,12 +5,6 @@
 
 namespace xinslm {
 
-/// Whether a parameter is a matrix of experts: what MXFP4 takes the place of.
-bool is_expert_matrix(std::string_view name);
-
-/// Whether a parameter is one of attention's four matrices.
-bool is_attention_matrix(std::string_view name);
-
 /// Ends of the names under which checkpoints hold such a matrix in MXFP4.
 inline constexpr std::string_view blocks_suffix = "_blocks", scales_suffix = "_scales";
 

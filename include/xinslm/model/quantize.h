@@ -25,6 +25,9 @@ struct QuantizeOptions {
   bool replace = false;  ///< a model at the target
 };
 
+/// What quantising makes of a parameter: experts MXFP4, others what they may be where `dense` asks for it.
+PackedAs quantized_form(const Parameter& parameter, DenseForm dense);
+
 /// What became of one tensor.
 struct QuantizedTensorReport {
   std::string name;

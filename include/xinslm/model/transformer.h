@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "xinslm/config/model_config.h"
 #include "xinslm/model/kv_cache.h"
+#include "xinslm/model/parameter.h"
 #include "xinslm/model/weights.h"
 
 namespace xinslm {
@@ -60,6 +62,17 @@ class Transformer {
   /// Hugging Face name -> tensor, in model order. Tied heads appear once.
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
 
+  /// What is said of each of them, in the same order.
+  const std::vector<Parameter>& table() const { return table_; }
+
+  /// The same model on another device or with its matrices in another type, without gradients. Tensors that are there
+  /// already in their type are shared, packed ones as well.
+  Transformer converted(at::Device device, at::ScalarType type) const { return converted(config_, device, type); }
+
+  /// And with another configuration, of the same parameters. @throws Error(data) when one has another shape there, or
+  /// does not belong to it
+  Transformer converted(const ModelConfig& config, at::Device device, at::ScalarType type) const;
+
   /// Replaces a parameter; the shape must be the expected one. The tensor is shared, not copied, where device and type
   /// are already the parameter's. @throws Error(data) naming the tensor and both shapes, or an unknown name
   void set_parameter(const std::string& name, const at::Tensor& value);
@@ -85,7 +98,13 @@ class Transformer {
   /// @return false when none was left
   bool move_next_matrices() const;
 
-  /// Turns gradients of all parameters on or off. On: memory-mapped weights, which must not be written to, are copied.
+  /// Trains only the parameters for which `wanted` is true, all others stay as they are: they get no gradient, and what
+  /// trains this model or one converted from it keeps nothing for them. By default all are trained. To be called
+  /// before require_grad.
+  void train_only(const std::function<bool(const Parameter&)>& wanted);
+
+  /// Turns gradients of all parameters that are trained on or off. On: their memory-mapped weights, which must not be
+  /// written to, are copied.
   /// @throws Error(usage) for a parameter on a GPU of 2^32 elements or more, which kernels there count in 32 bits
   void require_grad(bool on);
 
@@ -121,6 +140,7 @@ class Transformer {
   ModelConfig config_;
   at::Device device_;
   at::ScalarType type_;
+  std::vector<Parameter> table_;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
   std::set<std::string> packed_;  // names of parameters that packed tensors take the place of
   ModelWeights weights_;          // the same tensors by their place in the model

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -74,8 +75,11 @@ bool has_checkpoints(const std::filesystem::path& folder);
 /// Is it a name that Checkpoints gives?
 bool is_checkpoint_name(const std::string& name);
 
-/// The weights of a checkpoint or any other model folder in float32, as copies that may be written to.
-Transformer read_masters(const std::filesystem::path& folder, at::Device device);
+/// The weights of a checkpoint or any other model folder in float32. Those that are trained are copies that may be
+/// written to, the others may stay in the file's map.
+/// @param trained  which are (Transformer::train_only); all when empty
+Transformer read_masters(const std::filesystem::path& folder, at::Device device,
+                         const std::function<bool(const Parameter&)>& trained = {});
 
 /// @throws Error(data) naming what is missing or damaged
 TrainerState read_trainer_state(const std::filesystem::path& checkpoint);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "xinslm/format/safetensors.h"
 #include "xinslm/model/transformer.h"
@@ -10,8 +11,8 @@
 
 namespace xinslm {
 
-/// Exponential moving average of the weights in float32. The decay rises to its full value over the first updates,
-/// min(decay, (1 + n) / (10 + n)), so the random start is soon forgotten.
+/// Exponential moving average of the weights that are trained, in float32. The decay rises to its full value over the
+/// first updates, min(decay, (1 + n) / (10 + n)), so the random start is soon forgotten.
 class Ema {
  public:
   static constexpr const char* suffix = ".average";  ///< of the names in state()
@@ -21,7 +22,8 @@ class Ema {
   /// After optimiser step n = 1, 2, ...
   void update(int64_t n);
 
-  /// The averages as a model that computes in `type`. In float32 it shares their memory.
+  /// The averages, and the weights that are not trained, as a model that computes in `type`. In float32 it shares their
+  /// memory.
   Transformer model(at::ScalarType type) const;
 
   /// The averages under their names and the suffix.
@@ -30,8 +32,13 @@ class Ema {
   void restore(const StateTensors& state);
 
  private:
+  struct Average {
+    std::string name;
+    at::Tensor master, average;
+  };
+
   Transformer masters_;  // shares the tensors of the one given
-  NamedTensors averages_;
+  std::vector<Average> averages_;
   double decay_;
 };
 

@@ -22,14 +22,14 @@ class FakeQuantizer {
   void refresh() const;
 
   /// Whether a parameter is rounded.
-  static bool rounds(const std::string& name, const QuantizationSettings& settings);
+  static bool rounds(const Parameter& parameter, const QuantizationSettings& settings);
 
   /// The model as it will be exported, for validation.
   static Transformer rounded(const Transformer& model, const QuantizationSettings& settings);
 
  private:
   struct Pair {
-    std::string name;
+    Parameter parameter;
     at::Tensor master, compute;
   };
   std::vector<Pair> pairs_;

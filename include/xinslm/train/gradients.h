@@ -19,7 +19,7 @@ class Gradients {
   /// Takes over what a backward pass left in the model. Called after each.
   void collect();
 
-  /// One per parameter in model order; undefined where no gradient arrived.
+  /// One per parameter in model order; undefined where no gradient arrived, as in parameters that are not trained.
   const std::vector<at::Tensor>& tensors() const { return sums_; }
 
   /// Square root of the sum of all squares; not finite when one gradient is not.

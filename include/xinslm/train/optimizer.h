@@ -12,16 +12,9 @@
 
 namespace xinslm {
 
-/// How a parameter is trained, by its name.
-enum class ParameterRole {
-  matrix,  ///< attention and expert matrices: Muon where it is asked for, weight decay
-  table,   ///< embeddings, head, router: AdamW, weight decay
-  offset,  ///< gains, biases, sinks: AdamW, no weight decay
-};
-ParameterRole parameter_role(const std::string& name);
-
 /// AdamW (Loshchilov & Hutter 2019), or Muon for matrices with AdamW for the rest, on float32 masters. Where the model
-/// computes in bfloat16 its copies of the matrices are refreshed in the same pass.
+/// computes in bfloat16 its copies of the matrices are refreshed in the same pass. Parameters that are not trained have
+/// no moments and stay as they are.
 class Optimizer {
  public:
   /// @param masters  float32 weights, changed by every step
@@ -43,8 +36,9 @@ class Optimizer {
 
  private:
   struct Slot {
+    size_t index;  // in model order
     std::string name;
-    ParameterRole role;
+    OptimizerGroup group;
     bool muon;
     at::Tensor master;
     at::Tensor compute;        // undefined when the model computes with the master itself

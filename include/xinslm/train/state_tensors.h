@@ -12,6 +12,9 @@ class StateTensors {
   /// @param where  the file, for errors
   StateTensors(const NamedTensors& tensors, const std::string& where);
 
+  /// The tensor of that name. @throws Error(data) when it is missing
+  const at::Tensor& at(const std::string& name) const;
+
   /// Copies the tensor of that name into the target. @throws Error(data) when it is missing or of another shape
   void restore(const std::string& name, const at::Tensor& target) const;
 

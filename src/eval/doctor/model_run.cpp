@@ -8,7 +8,6 @@
 #include "train/train_step.h"
 #include "xinslm/core/random.h"
 #include "xinslm/model/decoder.h"
-#include "xinslm/model/packed_names.h"
 #include "xinslm/model/quantize.h"
 #include "xinslm/quant/mxfp4.h"
 #include "xinslm/quant/q8.h"
@@ -62,8 +61,7 @@ Batch batch_of(int64_t step) {
 
 /// Copies of the masters' matrices in `type`; in float32 the masters themselves.
 Transformer computing_model(const Transformer& masters, at::ScalarType type) {
-  Transformer model(masters.config(), masters.device(), type);
-  for (const auto& [name, master] : masters.parameters()) model.set_parameter(name, master);
+  Transformer model = masters.converted(masters.device(), type);
   model.require_grad(true);
   return model;
 }
@@ -119,12 +117,14 @@ void generate(const Transformer& model, ModelRun& run) {
 Transformer packed_model(const Transformer& masters, at::ScalarType type) {
   Transformer model(masters.config(), masters.device(), type);
   std::vector<c10::intrusive_ptr<Mxfp4Tensor>> experts;
-  for (const auto& [name, master] : masters.parameters()) {
+  for (size_t i = 0; i < masters.table().size(); ++i) {
+    const auto& [name, master] = masters.parameters()[i];
     const at::Tensor values = master.detach().to(at::kCPU);
-    if (is_expert_matrix(name)) {
+    const PackedAs form = quantized_form(masters.table()[i], DenseForm::attention);
+    if (form == PackedAs::mxfp4) {
       const Mxfp4Blocks parts = quantize_mxfp4(values.transpose(1, 2).contiguous(), ScaleRule::mse, 32, name);
       experts.push_back(Mxfp4Tensor::from_checkpoint(parts.blocks, parts.scales, name));
-    } else if (is_attention_matrix(name)) {
+    } else if (form == PackedAs::q8) {
       const Q8Blocks parts = quantize_q8(values, name);
       model.set_packed(name, Q8Tensor::from_checkpoint(parts.values, parts.scales, name));
     } else {

@@ -61,6 +61,79 @@ TEST(Parameters, SettingOneChangesTheModelAndKeepsItLearning) {
   EXPECT_GT(largest_difference(model.hidden_states(some_tokens(1, 5)), before), 0.1);
 }
 
+/// The row of that name.
+Parameter row(const ModelConfig& config, const std::string& name) {
+  for (const Parameter& parameter : parameter_table(config)) {
+    if (parameter.name == name) return parameter;
+  }
+  throw std::runtime_error(name);
+}
+
+TEST(ParameterTable, SaysOfEachWhatItIsHowItIsOptimisedAndPacked) {
+  ModelConfig config = small_config();
+  config.qk_norm = true;
+  config.num_dense_layers = 1;
+  struct Case {
+    const char* name;
+    ParameterRole role;
+    OptimizerGroup group;
+    PackedAs packed;
+  };
+  using enum ParameterRole;
+  for (const Case& expected : {
+           Case{"model.embed_tokens.weight", embedding, OptimizerGroup::table, PackedAs::q8},
+           Case{"lm_head.weight", head, OptimizerGroup::table, PackedAs::q8},
+           Case{"model.norm.weight", gain, OptimizerGroup::vector, PackedAs::none},
+           Case{"model.layers.0.mlp.gate_up_proj.weight", dense, OptimizerGroup::matrix, PackedAs::q8},
+           Case{"model.layers.0.mlp.down_proj.bias", bias, OptimizerGroup::vector, PackedAs::none},
+           Case{"model.layers.1.mlp.router.weight", router, OptimizerGroup::table, PackedAs::none},
+           Case{"model.layers.1.mlp.router.bias", bias, OptimizerGroup::vector, PackedAs::none},
+           Case{"model.layers.1.mlp.experts.gate_up_proj", expert, OptimizerGroup::matrix, PackedAs::mxfp4},
+           Case{"model.layers.1.mlp.experts.gate_up_proj_bias", bias, OptimizerGroup::vector, PackedAs::none},
+           Case{"model.layers.1.self_attn.q_proj.weight", attention, OptimizerGroup::matrix, PackedAs::q8},
+           Case{"model.layers.1.self_attn.q_norm.weight", gain, OptimizerGroup::vector, PackedAs::none},
+           Case{"model.layers.1.self_attn.sinks", sink, OptimizerGroup::vector, PackedAs::none},
+       }) {
+    const Parameter found = row(config, expected.name);
+    EXPECT_EQ(found.role, expected.role) << expected.name;
+    EXPECT_EQ(found.group(), expected.group) << expected.name;
+    EXPECT_EQ(found.packed_as(), expected.packed) << expected.name;
+    EXPECT_TRUE(found.trained) << expected.name;
+  }
+  EXPECT_EQ(row(config, "model.layers.3.self_attn.sinks").layer, 3);
+  EXPECT_EQ(row(config, "lm_head.weight").layer, -1);
+}
+
+TEST(ParameterTable, SaysOfAModelWhatItHolds) {
+  const Transformer model = small_model();
+  ASSERT_EQ(model.table().size(), model.parameters().size());
+  for (size_t i = 0; i < model.table().size(); ++i) {
+    const auto& [name, tensor] = model.parameters()[i];
+    EXPECT_EQ(model.table()[i].name, name);
+    EXPECT_EQ(at::IntArrayRef(model.table()[i].shape), tensor.sizes());
+  }
+}
+
+TEST(Parameters, ConvertedModelsShareWhatIsOfTheirTypeAlready) {
+  Transformer model = small_model();
+  model.train_only([](const Parameter& parameter) { return parameter.layer == 1; });
+  model.require_grad(true);
+  const Transformer half = model.converted(at::kCPU, at::kBFloat16);
+  EXPECT_EQ(half.type(), at::kBFloat16);
+  for (size_t i = 0; i < model.table().size(); ++i) {
+    const at::Tensor &from = model.parameters()[i].second, &to = half.parameters()[i].second;
+    const bool matrix = model.table()[i].in_model_type();
+    EXPECT_EQ(to.scalar_type(), matrix ? at::kBFloat16 : at::kFloat);
+    EXPECT_EQ(to.data_ptr() == from.data_ptr(), !matrix);
+    EXPECT_TRUE(at::equal(to, from.detach().to(to.scalar_type())));
+    EXPECT_FALSE(to.requires_grad());
+    EXPECT_EQ(half.table()[i].trained, model.table()[i].trained);
+  }
+  ModelConfig other = small_config();
+  other.attention_sinks = false;
+  EXPECT_THROW(model.converted(other, at::kCPU, at::kFloat), Error);
+}
+
 TEST(Parameters, AWrongShapeOrNameIsAnErrorThatNamesIt) {
   Transformer model = small_model();
   try {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "model/block.h"
 #include "unit/model/small_model.h"
 #include "xinslm/core/error.h"
 #include "xinslm/ops/linear_cross_entropy.h"
@@ -137,6 +138,44 @@ TEST(Training, EmptyPlacesGoWithWholeRowsOnly) {
   options.last_tokens.reset();
   options.real_places = at::arange(10);
   EXPECT_THROW(model.hidden_states(some_tokens(1, 9), options), Error);
+}
+
+// Sinks that the configuration does not list stand for a parameter that somebody forgot to list.
+TEST(Training, CheckpointingRefusesAWeightThatIsNotListed) {
+  ModelConfig config = small_config();
+  config.attention_sinks = false;
+  Transformer model = small_model(config);
+  model.require_grad(true);
+  PassState pass;
+  pass.config = config;
+  pass.num_experts_per_tok = config.num_experts_per_tok;
+  pass.cos = at::ones({9, 4});
+  pass.sin = at::zeros({9, 4});
+  LayerWeights weights = model.weights().layers[0];
+  const at::Tensor x = at::ones({1, 9, 32});
+  EXPECT_NO_THROW(checkpointed_block(pass, 0, weights, x).hidden.sum().backward());
+  EXPECT_TRUE(parameter(model, "model.layers.0.input_layernorm.weight").grad().defined());
+  weights.sinks = at::zeros({4}).requires_grad_(true);
+  EXPECT_THROW(checkpointed_block(pass, 0, weights, x).hidden.sum().backward(), std::exception);
+  weights.sinks.requires_grad_(false);
+  EXPECT_NO_THROW(checkpointed_block(pass, 0, weights, x).hidden.sum().backward());
+}
+
+TEST(Training, OnlyWhatIsTrainedGetsAGradient) {
+  for (const bool checkpointing : {false, true}) {
+    Transformer model = small_model();
+    model.train_only([](const Parameter& parameter) { return parameter.layer == 2; });
+    model.require_grad(true);
+    ForwardOptions options;
+    options.gradient_checkpointing = checkpointing;
+    const at::Tensor hidden = model.hidden_states(some_tokens(1, 9), options);
+    linear_cross_entropy(hidden.flatten(0, 1), model.head().weight, some_tokens(1, 9).flatten(), 0, 0).backward();
+    for (size_t i = 0; i < model.table().size(); ++i) {
+      const auto& [name, tensor] = model.parameters()[i];
+      EXPECT_EQ(tensor.requires_grad(), model.table()[i].layer == 2) << name;
+      EXPECT_EQ(tensor.grad().defined(), model.table()[i].layer == 2) << name;
+    }
+  }
 }
 
 TEST(Training, CheckpointingLeavesFrozenParametersAlone) {

@@ -13,8 +13,7 @@ namespace xinslm {
 namespace {
 
 Transformer bfloat16_copy(const Transformer& masters) {
-  Transformer model(masters.config(), at::kCPU, at::kBFloat16);
-  for (const auto& [name, value] : masters.parameters()) model.set_parameter(name, value);
+  Transformer model = masters.converted(at::kCPU, at::kBFloat16);
   model.require_grad(true);
   return model;
 }
@@ -33,19 +32,6 @@ std::vector<at::Tensor> copies(const Transformer& model) {
 
 }  // namespace
 
-TEST(ParameterRole, FollowsTheName) {
-  EXPECT_EQ(parameter_role("model.embed_tokens.weight"), ParameterRole::table);
-  EXPECT_EQ(parameter_role("lm_head.weight"), ParameterRole::table);
-  EXPECT_EQ(parameter_role("model.layers.0.mlp.router.weight"), ParameterRole::table);
-  EXPECT_EQ(parameter_role("model.layers.0.mlp.router.bias"), ParameterRole::offset);
-  EXPECT_EQ(parameter_role("model.layers.0.mlp.experts.gate_up_proj"), ParameterRole::matrix);
-  EXPECT_EQ(parameter_role("model.layers.0.mlp.experts.gate_up_proj_bias"), ParameterRole::offset);
-  EXPECT_EQ(parameter_role("model.layers.0.self_attn.q_proj.weight"), ParameterRole::matrix);
-  EXPECT_EQ(parameter_role("model.layers.0.self_attn.q_norm.weight"), ParameterRole::offset);
-  EXPECT_EQ(parameter_role("model.layers.0.self_attn.sinks"), ParameterRole::offset);
-  EXPECT_EQ(parameter_role("model.norm.weight"), ParameterRole::offset);
-}
-
 TEST(Optimizer, DecaysMatricesAndTablesButNotGainsBiasesAndSinks) {
   const Transformer masters = tiny_model();
   TrainingSettings settings;
@@ -56,7 +42,7 @@ TEST(Optimizer, DecaysMatricesAndTablesButNotGainsBiasesAndSinks) {
   optimizer.step(filled(masters, 0), 1, 1);
   for (size_t i = 0; i < before.size(); ++i) {
     const auto& [name, value] = masters.parameters()[i];
-    const double kept = parameter_role(name) == ParameterRole::offset ? 1 : 0.95;
+    const double kept = masters.table()[i].group() == OptimizerGroup::vector ? 1 : 0.95;
     EXPECT_TRUE(at::allclose(value, before[i] * kept, 1e-5, 1e-7)) << name;
   }
 }
@@ -91,6 +77,27 @@ TEST(Optimizer, GoesOnFromItsStateToTheBit) {
     third.step(filled(resumed, -0.3), 0.5, 2);
     for (size_t i = 0; i < straight.parameters().size(); ++i) {
       EXPECT_TRUE(at::equal(straight.parameters()[i].second, resumed.parameters()[i].second)) << kind;
+    }
+  }
+}
+
+TEST(Optimizer, KeepsNothingForWhatIsNotTrained) {
+  for (const std::string kind : {"adamw", "muon"}) {
+    Transformer masters = tiny_model();
+    masters.train_only([](const Parameter& parameter) { return parameter.role == ParameterRole::attention; });
+    const auto before = copies(masters);
+    TrainingSettings settings;
+    settings.optimizer = kind;
+    Optimizer optimizer(masters, bfloat16_copy(masters), settings);
+    optimizer.step(filled(masters, 0.1), 1, 1);
+    Ema ema(masters, 0.9);
+    const size_t matrices = 8, moments = kind == "muon" ? 1 : 2;  // of four in each of two layers
+    EXPECT_EQ(optimizer.state().size(), matrices * moments);
+    EXPECT_EQ(ema.state().size(), matrices);
+    for (size_t i = 0; i < before.size(); ++i) {
+      const auto& [name, value] = masters.parameters()[i];
+      EXPECT_EQ(at::equal(value, before[i]), !masters.table()[i].trained) << name;
+      EXPECT_TRUE(at::equal(ema.model(at::kFloat).parameters()[i].second, value)) << name;
     }
   }
 }

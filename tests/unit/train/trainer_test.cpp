@@ -9,6 +9,7 @@
 #include "unit/generate/byte_tokenizer.h"
 #include "xinslm/core/error.h"
 #include "xinslm/core/file.h"
+#include "xinslm/core/mapped_tensor.h"
 #include "xinslm/core/random.h"
 #include "xinslm/train/flops.h"
 #include "xinslm/train/metrics.h"
@@ -152,6 +153,47 @@ TEST_F(TrainerTest, AResumedRunEndsInTheSameBytesAsOneThatNeverStopped) {
     const auto last = "checkpoints/step-00000012/trainer_state.safetensors";
     EXPECT_TRUE(read_file(folder_ / ("straight" + suffix) / last) == read_file(folder_ / ("stopped" + suffix) / last));
   }
+}
+
+TEST_F(TrainerTest, FrozenParametersCostNothingAndKeepTheirBits) {
+  const auto trained = [](const Parameter& parameter) { return parameter.role == ParameterRole::expert; };
+  Settings settings = full_settings();
+  settings.training.gradient_checkpointing = true;
+  TrainingJob frozen = job(settings, "run", at::kBFloat16);
+  frozen.masters.train_only(trained);
+  const auto start = job(settings, "run").masters.parameters();
+  Trainer(std::move(frozen)).run();
+  const auto checkpoint = *run("run").latest_checkpoint();
+  for (const auto& [name, tensor] : read_trainer_tensors(checkpoint)) {
+    const bool of_weights = name.starts_with("model.") || name.starts_with("lm_head.");
+    EXPECT_TRUE(!of_weights || contains(name, ".mlp.experts.")) << name;
+  }
+  const Transformer after = read_masters(checkpoint, at::kCPU, trained);
+  for (size_t i = 0; i < start.size(); ++i) {
+    const at::Tensor& found = after.parameters()[i].second;
+    EXPECT_EQ(at::equal(found, start[i].second), !after.table()[i].trained) << start[i].first;
+    EXPECT_EQ(is_mapped(found), !after.table()[i].trained) << start[i].first;
+  }
+}
+
+TEST_F(TrainerTest, GoesOnWithFrozenParametersToTheBit) {
+  const auto trained = [](const Parameter& parameter) { return parameter.layer == 1; };
+  const auto frozen_job = [&](const std::string& name) {
+    TrainingJob made = job(full_settings(), name);
+    made.masters.train_only(trained);
+    return made;
+  };
+  Trainer(frozen_job("straight")).run();
+  TrainingJob first = frozen_job("stopped");
+  static_cast<CountingSource&>(*first.data.train).interrupt_at =
+      7 * full_settings().training.gradient_accumulation_steps;
+  Trainer(std::move(first)).run();
+  TrainingJob rest = job(full_settings(), "stopped");
+  rest.masters = read_masters(*run("stopped").latest_checkpoint(), at::kCPU, trained);
+  Trainer second(std::move(rest));
+  second.resume(*run("stopped").latest_checkpoint());
+  second.run();
+  EXPECT_TRUE(weights("straight") == weights("stopped"));
 }
 
 TEST_F(TrainerTest, RefusesToGoOnWithOtherData) {
