@@ -99,7 +99,7 @@ LossAndGradients chunked(const at::Tensor& hidden, const at::Tensor& weight, con
   LossAndGradients result;
   if (gradient) {
     result.hidden = at::empty(hidden.sizes(), hidden.options());
-    result.weight = at::zeros(weight.sizes(), weight.options().dtype(wide));
+    if (settings.weight_wanted) result.weight = at::zeros(weight.sizes(), weight.options().dtype(wide));
   }
   for (int64_t first = 0; first < tokens; first += chunk) {
     const int64_t count = std::min(chunk, tokens - first);
@@ -110,7 +110,7 @@ LossAndGradients chunked(const at::Tensor& hidden, const at::Tensor& weight, con
     if (!gradient) continue;
     const at::Tensor grad_rows = result.hidden.narrow(0, first, count);
     product_out(grad_rows, logits, weight);
-    add_weight_gradient(result.weight, logits, rows, scratch);
+    if (settings.weight_wanted) add_weight_gradient(result.weight, logits, rows, scratch);
   }
   result.loss = losses.sum();
   return result;
@@ -147,7 +147,8 @@ at::Tensor scaled(const at::Tensor& x, const at::Tensor& factor, at::ScalarType 
 struct LinearCrossEntropyFunction : torch::autograd::Function<LinearCrossEntropyFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const at::Tensor& targets, double label_smoothing, double softcap) {
-    const auto result = loss_and_gradients(hidden, weight, targets, {label_smoothing, softcap}, true);
+    const LossSettings settings{label_smoothing, softcap, weight.requires_grad()};
+    const auto result = loss_and_gradients(hidden, weight, targets, settings, true);
     context->save_for_backward({result.hidden, result.weight});
     context->saved_data["type"] = weight.scalar_type();
     return result.loss;
@@ -156,7 +157,8 @@ struct LinearCrossEntropyFunction : torch::autograd::Function<LinearCrossEntropy
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
     const at::ScalarType type = context->saved_data["type"].toScalarType();
-    return {(saved[0] * grads[0]).to(type), scaled(saved[1], grads[0], type), {}, {}, {}};
+    const at::Tensor weight = saved[1].defined() ? scaled(saved[1], grads[0], type) : at::Tensor();
+    return {(saved[0] * grads[0]).to(type), weight, {}, {}, {}};
   }
 };
 

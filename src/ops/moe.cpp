@@ -50,7 +50,9 @@ cpu::MoeInput dense_input(const at::Tensor& x, const at::Tensor& chosen, const a
           dense_float(weights),
           {experts.gate_up.contiguous(), dense_float(experts.gate_up_bias), experts.down.contiguous(),
            dense_float(experts.down_bias)},
-          swiglu_limit};
+          swiglu_limit,
+          /*gate_up_wanted=*/true,
+          /*down_wanted=*/true};
 }
 
 struct MoeFunction : torch::autograd::Function<MoeFunction> {
@@ -69,8 +71,10 @@ struct MoeFunction : torch::autograd::Function<MoeFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
-    const auto input = dense_input(saved[0], saved[6], saved[1], {saved[2], saved[3], saved[4], saved[5]},
-                                   context->saved_data["limit"].toDouble());
+    auto input = dense_input(saved[0], saved[6], saved[1], {saved[2], saved[3], saved[4], saved[5]},
+                             context->saved_data["limit"].toDouble());
+    input.gate_up_wanted = saved[2].requires_grad();
+    input.down_wanted = saved[4].requires_grad();
     const cpu::SortedChoices sorted(input.chosen, input.weights, saved[4].size(0));
     const auto result = cpu::moe_backward(input, sorted, saved[7], grads[0].contiguous());
     const auto as_given = [](const at::Tensor& grad, const at::Tensor& like) {

@@ -93,8 +93,13 @@ struct MoeFunction : torch::autograd::Function<MoeFunction> {
     const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["experts"].toCapsule());
     const PackedExpertWeights experts{held->experts.gate_up, saved[3], held->experts.down, saved[4]};
     const at::Tensor x = saved[0].contiguous(), weights = saved[1].to(at::kFloat).contiguous();
-    const cpu::MoeInput input{x, saved[2].contiguous(), weights, decoded(experts, x.scalar_type()),
-                              context->saved_data["limit"].toDouble()};
+    const cpu::MoeInput input{x,
+                              saved[2].contiguous(),
+                              weights,
+                              decoded(experts, x.scalar_type()),
+                              context->saved_data["limit"].toDouble(),
+                              /*gate_up_wanted=*/false,
+                              /*down_wanted=*/false};
     const cpu::SortedChoices sorted(input.chosen, input.weights, input.experts.down.size(0));
     const at::Tensor gate_up = cpu::moe_forward(input, sorted).gate_up;
     const auto result = cpu::moe_backward(input, sorted, gate_up, grads[0].contiguous());

@@ -116,8 +116,8 @@ MoeGradients moe_backward(const MoeInput& input, const SortedChoices& sorted, co
   const float* weights = sorted.weights.data();
   std::vector<float> grad_weights(sorted.tokens.size());
   MoeGradients gradients;
-  gradients.experts.gate_up = at::empty(input.experts.gate_up.sizes(), options);
-  gradients.experts.down = at::empty(input.experts.down.sizes(), options);
+  if (input.gate_up_wanted) gradients.experts.gate_up = at::empty(input.experts.gate_up.sizes(), options);
+  if (input.down_wanted) gradients.experts.down = at::empty(input.experts.down.sizes(), options);
 
   const at::Tensor grad = at::empty({choices, hidden}, options);
   const BiasSums down_bias(input.experts.down_bias, experts, hidden);
@@ -138,9 +138,11 @@ MoeGradients moe_backward(const MoeInput& input, const SortedChoices& sorted, co
                                      row_at(weighted_act, begin, width), row_at(grad_gate_up, begin, 2 * width),
                                      grad_weights.data() + begin, gate_up_bias.of(part, expert), end - begin, width);
   });
-  grouped_outer_product(weighted_act, grad, sorted.begin, gradients.experts.down);
+  if (input.down_wanted) grouped_outer_product(weighted_act, grad, sorted.begin, gradients.experts.down);
   grad_act = weighted_act = at::Tensor();
-  grouped_outer_product(gather_rows(input.x, sorted.tokens), grad_gate_up, sorted.begin, gradients.experts.gate_up);
+  if (input.gate_up_wanted) {
+    grouped_outer_product(gather_rows(input.x, sorted.tokens), grad_gate_up, sorted.begin, gradients.experts.gate_up);
+  }
   const at::Tensor& grad_rows = grad;  // its memory is free again
   grouped_product(grad_gate_up, sorted.begin, input.experts.gate_up, true, grad_rows);
 

@@ -32,6 +32,7 @@ struct MoeInput {
   at::Tensor x, chosen, weights;
   ExpertWeights experts;
   double swiglu_limit = 0;
+  bool gate_up_wanted = true, down_wanted = true;  ///< gradients of the matrices
 };
 
 struct MoeOutput {
@@ -42,7 +43,7 @@ MoeOutput moe_forward(const MoeInput& input, const SortedChoices& sorted);
 
 struct MoeGradients {
   at::Tensor x, weights;  ///< [N, H], [N, k] float32
-  ExpertWeights experts;  ///< biases float32; zero for experts without tokens
+  ExpertWeights experts;  ///< biases float32; zero for experts without tokens; undefined where not wanted
 };
 MoeGradients moe_backward(const MoeInput& input, const SortedChoices& sorted, const at::Tensor& gate_up,
                           const at::Tensor& grad_out);

@@ -82,14 +82,14 @@ LossAndGradients linear_cross_entropy(const at::Tensor& hidden, const at::Tensor
   LossAndGradients found;
   if (gradient) {
     found.hidden = at::empty_like(tokens.hidden);
-    found.weight = at::zeros(matrix.sizes(), matrix.options().dtype(at::kFloat));
+    if (settings.weight_wanted) found.weight = at::zeros(matrix.sizes(), matrix.options().dtype(at::kFloat));
   }
   for_chunks(tokens, matrix, settings, gradient, results,
              [&](int64_t first, const at::Tensor& rows, const at::Tensor& logits) {
                if (!gradient) return;
                at::Tensor grad_rows = found.hidden.narrow(0, first, rows.size(0));
                at::mm_out(grad_rows, logits, matrix);
-               found.weight.add_(transposed_product(logits, rows));
+               if (settings.weight_wanted) found.weight.add_(transposed_product(logits, rows));
              });
   found.loss = results.losses.sum();
   if (gradient) found.hidden = found.hidden.narrow(0, 0, hidden.size(0));

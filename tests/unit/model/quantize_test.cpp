@@ -71,6 +71,17 @@ Transformer decoded_copy(const Transformer& model, bool dense = false) {
   return copy;
 }
 
+TEST_F(Quantize, APackedModelStaysPackedWhenItIsConverted) {
+  write(small_model(packable_config()));
+  ASSERT_TRUE(quantize({.dense = DenseForm::q8}));
+  const Transformer model = packed(), same = model.converted(at::kCPU, at::kFloat);
+  for (const Parameter& parameter : model.table()) {
+    EXPECT_EQ(same.is_packed(parameter.name), parameter.packed_as() != PackedAs::none) << parameter.name;
+  }
+  const at::Tensor tokens = some_tokens(1, 9);
+  EXPECT_TRUE(at::equal(same.logits(same.hidden_states(tokens)), model.logits(model.hidden_states(tokens))));
+}
+
 TEST_F(Quantize, GivesAModelThatComputesWithTheRoundedWeights) {
   const Transformer model = small_model(packable_config());
   write(model);

@@ -43,6 +43,18 @@ TEST(LinearCrossEntropy, GradientMatchesFiniteDifferences) {
   expect_gradient_is_difference(with_settings(linear_cross_entropy, 0.1, 5), inputs_of(6, 4, 9, false));
 }
 
+TEST(LinearCrossEntropy, AFrozenWeightLeavesTheOtherGradientAsItIs) {
+  const Tensors inputs = inputs_of(37, 24, 101, true);
+  const auto gradient_of_hidden = [&](bool frozen) {
+    const at::Tensor hidden = inputs[0].clone().requires_grad_(true);
+    const at::Tensor weight = inputs[1].clone().requires_grad_(!frozen);
+    linear_cross_entropy(hidden, weight, inputs[2], 0, 0).backward();
+    EXPECT_EQ(weight.grad().defined(), !frozen);
+    return hidden.grad();
+  };
+  EXPECT_TRUE(at::equal(gradient_of_hidden(true), gradient_of_hidden(false)));
+}
+
 TEST(LinearCrossEntropy, OfNothingButIgnoredTargetsIsZero) {
   Tensors inputs = inputs_of(4, 8, 5, false);
   inputs[2].fill_(ignored_target);

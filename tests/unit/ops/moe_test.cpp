@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/cpu/moe.h"
 #include "unit/ops/check.h"
 
 using namespace xinslm;
@@ -47,6 +48,39 @@ void expect_experts_match(const Sizes& s, int64_t unused, bool biases, double li
 }
 
 }  // namespace
+
+TEST(MoeExperts, FrozenMatricesGetNoGradientAndTheOthersTheSame) {
+  const Sizes sizes{17, 24, 20, 5, 2};
+  const at::Tensor chosen = choices_of(sizes, 1);
+  const auto gradients = [&](bool frozen) {
+    Tensors inputs = inputs_of(sizes, true);
+    for (size_t i = 0; i < inputs.size(); ++i) inputs[i].requires_grad_(!frozen || (i != 2 && i != 4));
+    moe_experts(inputs[0], {chosen, inputs[1]}, {inputs[2], inputs[3], inputs[4], inputs[5]}, 7).sum().backward();
+    Tensors found;
+    for (const at::Tensor& input : inputs) found.push_back(input.grad());
+    return found;
+  };
+  const Tensors all = gradients(false), some = gradients(true);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (i == 2 || i == 4) {
+      EXPECT_FALSE(some[i].defined());
+    } else {
+      EXPECT_TRUE(at::equal(some[i], all[i])) << i;
+    }
+  }
+}
+
+TEST(MoeExperts, MatricesWhoseGradientNobodyWantsHaveNoRoomForIt) {
+  const Sizes sizes{9, 24, 20, 4, 2};
+  const at::Tensor chosen = choices_of(sizes, 0);
+  const Tensors t = inputs_of(sizes, false);
+  const cpu::MoeInput input{t[0], chosen, t[1], {t[2], {}, t[4], {}}, 7, false, false};
+  const cpu::SortedChoices sorted(chosen, t[1].contiguous(), sizes.experts);
+  const auto found = cpu::moe_backward(input, sorted, cpu::moe_forward(input, sorted).gate_up, at::ones_like(t[0]));
+  EXPECT_FALSE(found.experts.gate_up.defined());
+  EXPECT_FALSE(found.experts.down.defined());
+  EXPECT_TRUE(found.x.defined());
+}
 
 TEST(MoeExperts, MatchReferenceOnOddSizes) {
   expect_experts_match({37, 20, 11, 4, 2}, 0, true, 7.0);
