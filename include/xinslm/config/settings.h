@@ -147,7 +147,7 @@ struct TrainingSettings {
           "optimiser steps, in place of num_train_epochs; 0 = not limited");
     field("max_minutes", max_minutes, between(0, 1e7),
           "time for the run; the schedule is laid over the steps that fit; 0 = not limited");
-    field("learning_rate", learning_rate, above_to(0, 1000), "peak learning rate");
+    field("learning_rate", learning_rate, above_to(0, 1e30), "peak learning rate");
     field("min_lr_ratio", min_lr_ratio, between(0, 1), "the schedule ends at this share of learning_rate");
     field("warmup_steps", warmup_steps, between(0, largest_steps), "steps of linear rise to the peak");
     field("lr_scheduler_type", lr_scheduler_type, one_of({"cosine", "linear", "constant", "wsd"}),
@@ -159,7 +159,7 @@ struct TrainingSettings {
     field("adam_beta1", adam_beta1, from_to_below(0, 1), "decay of the first moment");
     field("adam_beta2", adam_beta2, from_to_below(0, 1), "decay of the second moment");
     field("adam_epsilon", adam_epsilon, between(1e-30, 1), "added to the root of the second moment");
-    field("muon_learning_rate", muon_learning_rate, above_to(0, 1000), "peak learning rate of the matrices under muon");
+    field("muon_learning_rate", muon_learning_rate, above_to(0, 1e30), "peak learning rate of the matrices under muon");
     field("muon_momentum", muon_momentum, from_to_below(0, 1), "momentum under muon");
     field("max_grad_norm", max_grad_norm, between(0, 1e30), "gradients are scaled down to this norm; 0 = off");
     field("compute_type", compute_type, one_of({"auto", "float32", "bfloat16", "float16"}),

@@ -33,9 +33,9 @@ TEST(ConfigErrors, WrongTypesSayWhatWasFoundAndExpected) {
   EXPECT_EQ(parse_failure("training:\n  max_steps: 1.5\n"),
             "mine.yaml:2: training.max_steps is \"1.5\", expected a whole number from 0 to 1000000000");
   EXPECT_EQ(parse_failure("training:\n  learning_rate: [1]\n"),
-            "mine.yaml:2: training.learning_rate is a list, expected a number above 0, at most 1000");
+            "mine.yaml:2: training.learning_rate is a list, expected a number above 0, at most 1e+30");
   EXPECT_EQ(parse_failure("training:\n  learning_rate:\n"),
-            "mine.yaml:2: training.learning_rate is empty, expected a number above 0, at most 1000");
+            "mine.yaml:2: training.learning_rate is empty, expected a number above 0, at most 1e+30");
   EXPECT_EQ(parse_failure("data:\n  shuffle: perhaps\n"),
             "mine.yaml:2: data.shuffle is \"perhaps\", expected true or false");
   EXPECT_EQ(parse_failure("tokenizer:\n  path: {a: 1}\n"), "mine.yaml:2: tokenizer.path is a mapping, expected text");
@@ -48,7 +48,7 @@ TEST(ConfigErrors, ValuesOutOfRangeSayTheRange) {
   EXPECT_EQ(parse_failure("training:\n  adam_beta1: 1\n"),
             "mine.yaml:2: training.adam_beta1 is 1, expected a number from 0 to below 1");
   EXPECT_EQ(parse_failure("training:\n  learning_rate: 0\n"),
-            "mine.yaml:2: training.learning_rate is 0, expected a number above 0, at most 1000");
+            "mine.yaml:2: training.learning_rate is 0, expected a number above 0, at most 1e+30");
   EXPECT_EQ(parse_failure("model:\n  hidden_size: 1e12\n"),
             "mine.yaml:2: model.hidden_size is 1000000000000, expected a whole number from 1 to 65536");
   EXPECT_NE(parse_failure("training:\n  learning_rate: .inf\n"), "no error");

@@ -153,7 +153,7 @@ const std::vector<Change>& table() {
       {"training.eval_batches", "1", Part::metrics},
       {"training.save_steps", "1", Part::files},
       {"training.save_minutes", "1e-7", Part::files},
-      {"training.save_total_limit", "1", Part::files, {"training.save_steps=1", "data.validation_share=0"}},
+      {"training.save_total_limit", "3", Part::files, {"training.save_steps=1", "data.validation_share=0"}},
       {"training.save_type", "bfloat16", Part::weights},
       {"training.logging_steps", "2", Part::metrics},
       {"training.early_stopping_patience",
