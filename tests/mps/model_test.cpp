@@ -141,6 +141,7 @@ class MetalPackedModel : public TemporaryFolder {
     write_weights(folder_ / "float", model.parameters());
     QuantizeOptions options;
     options.dense = dense;
+    options.replace = true;
     quantize_model(folder_ / "float", folder_ / "packed", options, [](const auto&, double) { return true; });
     return load_model(folder_ / "packed", at::kCPU, at::kFloat);
   }
