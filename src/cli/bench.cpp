@@ -320,7 +320,7 @@ void add_text_options(CLI::App& command, BenchOptions& options) {
 }  // namespace
 
 void add_bench(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("bench", "measures a model: benchmark scores, perplexity, speed");
+  CLI::App* command = program.add_subcommand("bench", "measure a model: benchmark scores, perplexity, speed");
   const auto options = std::make_shared<BenchOptions>();
   options->command = command;
   command

@@ -69,7 +69,7 @@ void chat(const ChatOptions& options) {
 }  // namespace
 
 void add_chat(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("chat", "talks with a model");
+  CLI::App* command = program.add_subcommand("chat", "talk with a model");
   const auto options = std::make_shared<ChatOptions>();
   add_model_options(*command, options->model);
   add_kv_option(*command, options->model);

@@ -16,12 +16,6 @@
 namespace xinslm::cli {
 namespace {
 
-constexpr const char* kExamples =
-    "Examples:\n"
-    "  xinslm data builtin --documents 3 --seed 7\n"
-    "  xinslm data info --config configs/quickstart.yaml\n"
-    "  xinslm data pack --config configs/quickstart.yaml --batch 5";
-
 struct BuiltinFlags {
   int64_t documents = 10;
   int64_t seed = 42;
@@ -148,24 +142,28 @@ std::shared_ptr<ConfigFlags> add_config_flags(CLI::App& command) {
 
 void add_data(CLI::App& program) {
   CLI::App* data =
-      program.add_subcommand("data", "Show what text a configuration trains on; print the built-in stories");
+      program.add_subcommand("data", "show what text a configuration trains on; print the built-in stories");
   data->require_subcommand(1);
-  data->footer(kExamples);
 
   const auto builtin = std::make_shared<BuiltinFlags>();
-  CLI::App* stories = data->add_subcommand("builtin", "Print stories of the built-in corpus");
+  CLI::App* stories = data->add_subcommand("builtin", "print stories of the built-in corpus");
   add_number(*stories, "--documents", builtin->documents, between(0, largest_count), "how many");
   add_number(*stories, "--seed", builtin->seed, at_least(0), "training.seed of the corpus");
   stories->add_flag("--json", builtin->json, "a JSON line a story, with -ln p(text) under the grammar");
+  stories->footer("Example:\n  xinslm data builtin --documents 3 --seed 7");
   stories->callback([builtin] { print_builtin(*builtin); });
 
-  CLI::App* info = data->add_subcommand("info", "Tokenise the text of a configuration and count it");
+  CLI::App* info = data->add_subcommand("info", "tokenise the text of a configuration and count it");
+  info->footer("Example:\n  xinslm data info --config configs/quickstart.yaml");
   info->callback([flags = add_config_flags(*info)] { print_info(*flags); });
 
-  CLI::App* pack = data->add_subcommand("pack", "Tokenise, pack, and print a batch as the model will see it");
+  CLI::App* pack = data->add_subcommand("pack", "tokenise, pack, and print a batch as the model will see it");
   const auto flags = add_config_flags(*pack);
   add_number(*pack, "--batch", flags->batch, between(0, largest_count), "position in the run, from 0");
+  pack->footer("Example:\n  xinslm data pack --config configs/quickstart.yaml --batch 5");
   pack->callback([flags] { print_batch(*flags); });
+
+  data->footer("\"xinslm data COMMAND --help\" tells more about each.");
 }
 
 }  // namespace xinslm::cli

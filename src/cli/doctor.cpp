@@ -82,7 +82,7 @@ void doctor(const Flags& flags) {
 void add_doctor(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand(
-      "doctor", "examines machine and program: computes with every operator, compares, measures");
+      "doctor", "examine machine and program: compute with every operator, compare, measure");
   command->add_option("--device", flags->device, "cpu, mps, or auto: the processor and the GPU where there is one")
       ->type_name("NAME")
       ->capture_default_str();

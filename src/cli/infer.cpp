@@ -104,7 +104,7 @@ void infer(const InferOptions& options) {
 }  // namespace
 
 void add_infer(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("infer", "continues a prompt");
+  CLI::App* command = program.add_subcommand("infer", "continue a prompt");
   const auto options = std::make_shared<InferOptions>();
   add_model_options(*command, options->model);
   add_kv_option(*command, options->model);

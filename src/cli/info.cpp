@@ -202,7 +202,7 @@ void show(const Flags& flags) {
 void add_info(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command =
-      program.add_subcommand("info", "counts a model's parameters and memory before anything is allocated");
+      program.add_subcommand("info", "count a model's parameters and memory before anything is allocated");
   command->add_option("--config", flags->config, "YAML file of a run");
   command->add_option("--model", flags->model, "model folder; without it and --config: the newest finished model");
   command->add_option("--model-variant", flags->overrides.model_variant, "take the model from this preset");

@@ -62,7 +62,7 @@ void init(const Flags& flags) {
 
 void add_init(CLI::App& program) {
   CLI::App* command =
-      program.add_subcommand("init", "writes an untrained model, to train from or to measure speed with");
+      program.add_subcommand("init", "write an untrained model, to train from or to measure speed with");
   const auto flags = std::make_shared<Flags>();
   command->add_option("--config", flags->config, "YAML file whose model is meant")->type_name("FILE");
   command->add_option("--preset", flags->preset, "preset whose model is meant")->type_name("NAME");

@@ -126,7 +126,7 @@ void quantize(Flags flags) {
 
 void add_quantize(CLI::App& program) {
   CLI::App* command =
-      program.add_subcommand("quantize", "writes a model anew with its experts in MXFP4, 4 bits a weight");
+      program.add_subcommand("quantize", "write a model anew with its experts in MXFP4, 4 bits a weight");
   const auto flags = std::make_shared<Flags>();
   add_model_options(*command, flags->model);
   command->add_option("--out", flags->out, "folder for the new model")->type_name("DIR")->required();

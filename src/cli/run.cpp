@@ -43,9 +43,8 @@ std::string first_line(const std::string& text) {
 
 void build(CLI::App& program) {
   program.name("xinslm");
-  program.set_version_flag("--version", "xinslm " XINSLM_VERSION);
+  program.set_version_flag("--version", "xinslm " XINSLM_VERSION, "show the version and stop");
   program.set_help_flag("-h,--help", "show this and stop");
-  program.footer(examples);
   program.require_subcommand(1);
   add_train(program);
   add_infer(program);
@@ -58,6 +57,7 @@ void build(CLI::App& program) {
   add_quantize(program);
   add_init(program);
   add_doctor(program);
+  program.footer(examples);  // last: a subcommand takes over what is there when it is added
 }
 
 int fail(const std::string& message, ErrorKind kind) {

@@ -169,6 +169,7 @@ void add_tokenizer(CLI::App& program) {
              "write special tokens by their names instead of leaving them out", decode)
       ->footer(
           "Example:\n  xinslm tokenizer encode --model tokenizer < a.txt | xinslm tokenizer decode --model tokenizer");
+  tokenizer->footer("\"xinslm tokenizer COMMAND --help\" tells more about each.");
 }
 
 }  // namespace xinslm::cli

@@ -27,6 +27,14 @@ namespace {
 
 constexpr const char* default_runs = "runs";
 
+constexpr const char* examples =
+    "Examples:\n"
+    "  xinslm train --config configs/quickstart.yaml\n"
+    "  xinslm train --config configs/tinystories.yaml --set training.max_minutes=30\n"
+    "  xinslm train --resume runs/tinystories          # after Ctrl-C, to the same bits\n"
+    "  xinslm train --config configs/dialogues.yaml --init runs/tinystories/model\n"
+    "\"xinslm config keys\" lists every setting.";
+
 struct Flags {
   std::string config, out, init, device;
   std::string resume;  // folder; "" = the newest run
@@ -135,7 +143,7 @@ void run_training(const Flags& flags) {
 }  // namespace
 
 void add_train(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("train", "Train a model");
+  CLI::App* command = program.add_subcommand("train", "train a model, or go on with a run that was stopped");
   const auto flags = std::make_shared<Flags>();
   command->add_option("--config", flags->config, "settings, for example configs/quickstart.yaml")->type_name("FILE");
   command->add_option("--set", flags->overrides.assignments, "override one setting; may be repeated")
@@ -160,6 +168,7 @@ void add_train(CLI::App& program) {
   command->add_option("--device", flags->device, "auto, cpu or mps")->type_name("NAME");
   flags->threads_option =
       add_number(*command, "--threads", flags->threads, between(0, 1024), "processor threads; 0 = one per core");
+  command->footer(examples);
   command->callback([flags, resume] {
     flags->resuming = resume->count() > 0;
     run_training(*flags);
